@@ -1,0 +1,49 @@
+"""Transfer learning for text with scikit-learn's interface."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sktransfer import datasets
+    from sktransfer._classifier import TransferTextClassifier
+    from sktransfer._compare import ComparisonResult, compare
+    from sktransfer.encoders import EncoderHandle, available_encoders
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "ComparisonResult",
+    "EncoderHandle",
+    "TransferTextClassifier",
+    "__version__",
+    "available_encoders",
+    "compare",
+    "datasets",
+]
+
+_HOME = {
+    "ComparisonResult": "sktransfer._compare",
+    "EncoderHandle": "sktransfer.encoders",
+    "TransferTextClassifier": "sktransfer._classifier",
+    "available_encoders": "sktransfer.encoders",
+    "compare": "sktransfer._compare",
+    "datasets": "sktransfer.datasets",
+}
+
+# Importing torch takes seconds, so a public name loads its module at first use (PEP 562). Type
+# checkers read the imports above instead: to them a module-level __getattr__ would allow any name.
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = import_module(_HOME[name])
+        value = module if name == "datasets" else getattr(module, name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,575 @@
+"""The template of every estimator: the one `fit` and the one forward pass."""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from time import perf_counter
+from typing import Any, ClassVar, Self
+
+import joblib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    check_memory,
+)
+from torch import Tensor
+
+from sktransfer._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from sktransfer.encoders import Encoder, EncoderHandle, Tokenizer, resolve_encoder
+from sktransfer.inputs import EncodedRows, LexicalVectorizer, check_texts, encode_rows
+from sktransfer.nn import POOLINGS, Head, TransferModel, pooled_size
+from sktransfer.runtime import isolated_seed, resolve_device, resolve_precision, use_device
+from sktransfer.tasks import LinearWeights, Task
+from sktransfer.training import (
+    SCHEDULES,
+    BestWeights,
+    TrainingData,
+    TrainingPlan,
+    pooled_features,
+    train,
+)
+
+# Fewer optimiser steps than these leave a fine-tune short of where it can get; more epochs than
+# the second bound only memorise. The rule behind max_epochs="auto".
+_LEAST_STEPS = 120
+_LEAST_EPOCHS, _MOST_EPOCHS = 3, 20
+_HEAD_SCALE = 10.0
+_HEAD_DROPOUT = 0.1
+_LEXICAL_C = 10.0
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """Checked rows: texts with targets and weights, none of them zero."""
+
+    texts: list[str]
+    y: NDArray[Any]
+    weights: NDArray[np.float64]
+
+    def take(self, positions: NDArray[np.intp]) -> TextRows:
+        """Rows at `positions`."""
+        texts = [self.texts[i] for i in positions]
+        return TextRows(texts, self.y[positions], self.weights[positions])
+
+
+@dataclass(frozen=True)
+class LexicalChannel:
+    """A linear model on TF-IDF columns beside the encoder."""
+
+    vectorizer: LexicalVectorizer
+    weights: LinearWeights
+
+    def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Scores (n_rows, n_outputs) of `texts`."""
+        return self.weights.scores(self.vectorizer.transform(texts))
+
+
+@dataclass(frozen=True)
+class _Session:
+    """All that one run of the template works with; the estimator changes only at its end."""
+
+    rows: TextRows
+    validation: TextRows | None
+    task: Task
+    plan: TrainingPlan
+    lexical: bool
+    model: TransferModel
+    tokenizer: Tokenizer
+    source: EncoderHandle | None
+    device: torch.device
+    dtype: torch.dtype
+    rng: np.random.Generator
+
+
+class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
+    """Pretrained encoder, pooling and head, fine-tuned on rows of text.
+
+    A subclass says what its targets mean (`_check_targets`, `_make_task`, ...) and how scores
+    become predictions; everything else is here.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "encoder": [str, os.PathLike, EncoderHandle],
+        "pooling": [StrOptions(set(POOLINGS))],
+        "pooling_layers": [Interval(Integral, 1, None, closed="left")],
+        "max_length": [Interval(Integral, 8, None, closed="left")],
+        "long_texts": [StrOptions({"window", "truncate"})],
+        "trainable_layers": [StrOptions({"all"}), Interval(Integral, 0, None, closed="left"), None],
+        "gradual_unfreezing": ["boolean"],
+        "head_init": [StrOptions({"probe", "random"})],
+        "C": [Interval(Real, 0, None, closed="neither")],
+        "max_epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "layer_decay": [Interval(Real, 0, 1, closed="right")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "schedule": [StrOptions(set(SCHEDULES))],
+        "warmup_fraction": [Interval(Real, 0, 1, closed="left")],
+        "lexical_weight": [Interval(Real, 0, 1, closed="both")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+        "memory": [None, str, os.PathLike, joblib.Memory],
+        "device": [str],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+    @property
+    def encoder_(self) -> EncoderHandle:
+        """Immutable handle to the fine-tuned encoder: an `encoder` for another estimator."""
+        check_is_fitted(self)
+        encoder = self.model_.encoder
+        return EncoderHandle.from_modules(encoder, self.tokenizer_, name=self.encoder_name_)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None
+    ) -> Self:
+        """Fine-tune the encoder on texts and targets.
+
+        Ctrl-C ends training early: the best weights so far are kept, with a warning.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,)
+            Texts: list, generator, NumPy array, pandas or polars Series, pyarrow array; a table
+            of one column is read as that column.
+        y : array-like of shape (n_samples,)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row. Rows of weight zero are dropped before anything else sees them.
+        X_val : array-like of shape (n_val_samples,), default=None
+            Texts to score after each epoch, in the place of a part of `X`.
+        y_val : array-like of shape (n_val_samples,), default=None
+            Targets of `X_val`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a text, a target or a parameter cannot be used; the message names it.
+        TypeError
+            If a text is no string.
+        FloatingPointError
+            If the loss is not finite. As after every error, the estimator stays as it was.
+        """
+        rows = self._check_training_rows(X, y, sample_weight)
+        task = self._make_task(rows.y)
+        seed = self._draw_seed()
+        validation = self._check_validation(X_val, y_val)
+        if validation is None and self.early_stopping:
+            rows, validation = self._split(rows, seed)
+        with isolated_seed(seed, resolve_device(self.device)):
+            warm = self.warm_start and hasattr(self, "model_")
+            session = self._session(rows, validation, task, seed, warm=warm)
+            tasks = EpochTasks(self, session.plan.n_epochs, X, y, sample_weight)
+            attributes = self._run(session, tasks, warm=warm)
+        tasks.end_fit(lambda: attributes)
+        self._adopt(attributes, X)
+        return self
+
+    def _continue(self, rows: TextRows, task: Task, X: Any) -> None:
+        """Train one more epoch at a constant rate on `rows`, from the weights there are."""
+        seed = self._draw_seed()
+        warm = hasattr(self, "model_")
+        with isolated_seed(seed, resolve_device(self.device)):
+            session = self._session(rows, None, task, seed, warm=warm)
+            session = replace(
+                session,
+                plan=replace(session.plan, n_epochs=1, schedule="constant"),
+                lexical=False,
+            )
+            attributes = self._run(session, None, warm=warm)
+        self._adopt(attributes, X)
+
+    # Checks.
+
+    def _check_rows(self, X: Any, *, reset: bool) -> list[str]:
+        """Texts of `X`; the one place where the form of the input is read."""
+        if not reset:
+            _check_feature_names(self, X, reset=False)
+        return check_texts(X)
+
+    def _check_training_rows(self, X: Any, y: Any, sample_weight: Any) -> TextRows:
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        texts = self._check_rows(X, reset=True)
+        y = self._check_targets(y)
+        check_consistent_length(texts, y)
+        weights = np.ones(len(texts))
+        if sample_weight is not None:
+            column = np.empty((len(texts), 1))
+            weights = _check_sample_weight(sample_weight, column, ensure_non_negative=True)
+            kept = np.flatnonzero(weights)
+            if not len(kept):
+                raise ValueError("sample_weight is zero for every row: no row is left to fit.")
+            return TextRows(texts, y, weights).take(kept)
+        return TextRows(texts, y, weights)
+
+    def _check_validation(self, X_val: Any, y_val: Any) -> TextRows | None:
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together: give both or neither.")
+        if X_val is None:
+            return None
+        texts = self._check_rows(X_val, reset=False) if hasattr(self, "model_") else None
+        texts = check_texts(X_val, name="X_val") if texts is None else texts
+        y = self._check_targets(y_val)
+        check_consistent_length(texts, y)
+        return TextRows(texts, y, np.ones(len(texts)))
+
+    def _draw_seed(self) -> int:
+        # random_state=None must not advance NumPy's global generator.
+        if self.random_state is None:
+            return int(np.random.default_rng().integers(2**31 - 1))
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    # The run.
+
+    def _session(
+        self, rows: TextRows, validation: TextRows | None, task: Task, seed: int, *, warm: bool
+    ) -> _Session:
+        device = resolve_device(self.device)
+        source = None
+        if warm:
+            model, tokenizer = copy.deepcopy(self.model_), self.tokenizer_
+            if model.head.linear.out_features != task.n_outputs:
+                raise ValueError(
+                    "warm_start=True needs the classes of the fit before: set warm_start=False."
+                )
+        else:
+            source = resolve_encoder(self.encoder)
+            encoder, tokenizer = source.load()
+            model = self._new_model(encoder, task.n_outputs)
+        return _Session(
+            rows=rows,
+            validation=validation,
+            task=task,
+            plan=self._plan(len(rows.texts)),
+            lexical=self.lexical_weight > 0,
+            model=model,
+            tokenizer=tokenizer,
+            source=source,
+            device=device,
+            dtype=resolve_precision(self.precision, device, training=True),
+            rng=np.random.default_rng(seed),
+        )
+
+    def _new_model(self, encoder: Encoder, n_outputs: int) -> TransferModel:
+        n_layers = min(self.pooling_layers, 1 + len(encoder.layers()))
+        width = pooled_size(self.pooling, encoder.hidden_size)
+        head = Head(width, n_outputs, scale=_HEAD_SCALE, dropout=_HEAD_DROPOUT)
+        return TransferModel(encoder, head, pooling=self.pooling, n_layers=n_layers)
+
+    def _plan(self, n_rows: int) -> TrainingPlan:
+        n_epochs = self.max_epochs
+        if n_epochs == "auto":
+            steps_per_epoch = -(-n_rows // self.batch_size)
+            n_epochs = int(np.clip(-(-_LEAST_STEPS // steps_per_epoch), _LEAST_EPOCHS, _MOST_EPOCHS))
+            if self.trainable_layers == 0 and self.head_init == "probe":
+                # The probe already is the best head on features that cannot change.
+                n_epochs = 0
+        return TrainingPlan(
+            n_epochs=int(n_epochs),
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            layer_decay=self.layer_decay,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+            warmup_fraction=self.warmup_fraction,
+            trainable_layers=self.trainable_layers,
+            gradual_unfreezing=self.gradual_unfreezing,
+        )
+
+    def _run(self, session: _Session, tasks: EpochTasks | None, *, warm: bool) -> dict[str, Any]:
+        """Probe, fine-tune, lexical channel; return the fitted attributes."""
+        rows, task, model = session.rows, session.task, session.model
+        weights = self._target_weights(rows)
+        targets = task.encode(rows.y)
+        encoded = self._encode(rows.texts, model, session.tokenizer)
+        monitor = _Monitor(self, session, tasks)
+        with use_device(model, session.device):
+            if not warm and self.head_init == "probe":
+                self._set_probe(session, encoded, targets, weights)
+            data = TrainingData(
+                encoded,
+                targets,
+                torch.from_numpy(weights / weights.mean()).float(),
+                session.tokenizer.pad_id,
+            )
+            result = train(
+                model,
+                data,
+                task.loss,
+                session.plan,
+                device=session.device,
+                dtype=session.dtype,
+                rng=session.rng,
+                on_epoch_end=monitor,
+            )
+            monitor.finish(result.interrupted)
+        return {
+            **self._task_attributes(task),
+            "model_": model,
+            "tokenizer_": session.tokenizer,
+            "encoder_name_": session.source.name if session.source else self.encoder_name_,
+            "lexical_": self._fit_lexical(session, targets, weights),
+            "loss_curve_": result.loss_curve,
+            "validation_scores_": monitor.scores,
+            "best_epoch_": monitor.best_epoch,
+            "n_iter_": len(result.loss_curve),
+            "device_": str(session.device),
+        }
+
+    def _set_probe(
+        self,
+        session: _Session,
+        encoded: EncodedRows,
+        targets: Tensor,
+        weights: NDArray[np.float64],
+    ) -> None:
+        """Solve the linear probe on the frozen features and put it into the head."""
+        texts = session.rows.texts
+        first, inverse = _distinct(texts)
+
+        def compute() -> NDArray[np.float32]:
+            rows = encoded if len(first) == len(texts) else encoded.take(first)
+            features = pooled_features(
+                session.model,
+                rows,
+                session.tokenizer.pad_id,
+                device=session.device,
+                dtype=session.dtype,
+            )
+            return np.asarray(features.numpy())
+
+        cached = check_memory(self.memory).cache(_frozen_features, ignore=["compute"])
+        key = (
+            session.source.digest if self.memory is not None and session.source else None,
+            self.pooling,
+            self.pooling_layers,
+            self.max_length,
+            self.long_texts,
+            str(session.dtype),
+        )
+        features = cached([texts[i] for i in first] if self.memory else [], key, compute=compute)
+        head = session.model.head
+        inputs = head.normalise(torch.from_numpy(features)).double().numpy()[inverse]
+        solution = session.task.solve(inputs, targets, weights, C=self.C)
+        head.set_weights(torch.from_numpy(solution.coef), torch.from_numpy(solution.intercept))
+
+    def _fit_lexical(
+        self, session: _Session, targets: Tensor, weights: NDArray[np.float64]
+    ) -> LexicalChannel | None:
+        if not session.lexical:
+            return None
+        vectorizer = LexicalVectorizer()
+        columns = vectorizer.fit_transform(session.rows.texts, session.rows.weights)
+        return LexicalChannel(
+            vectorizer, session.task.solve(columns, targets, weights, C=_LEXICAL_C)
+        )
+
+    def _adopt(self, attributes: dict[str, Any], X: Any) -> None:
+        for name, value in attributes.items():
+            setattr(self, name, value)
+        self._remember_columns(X)
+
+    def _remember_columns(self, X: Any) -> None:
+        _check_feature_names(self, X, reset=True)
+        self.n_features_in_ = 1
+
+    # The forward pass.
+
+    def _encode(
+        self, texts: Sequence[str], model: TransferModel, tokenizer: Tokenizer
+    ) -> EncodedRows:
+        encoder = model.encoder
+        assert isinstance(encoder, Encoder)
+        max_length = min(self.max_length, encoder.max_length)
+        rows = encode_rows(texts, tokenizer, max_length=max_length, long_texts=self.long_texts)
+        if rows.n_truncated:
+            warnings.warn(
+                f"{rows.n_truncated} of {len(texts)} texts are longer than {max_length} tokens and "
+                "were cut there; long_texts='window' reads them whole.",
+                UserWarning,
+                stacklevel=3,
+            )
+        return rows
+
+    def _scores(self, X: Any) -> NDArray[np.float32]:
+        """Scores (n_rows, n_outputs) of `X`; each distinct text is computed once."""
+        check_is_fitted(self)
+        texts = self._check_rows(X, reset=False)
+        first, inverse = _distinct(texts)
+        texts = [texts[i] for i in first]
+        rows = self._encode(texts, self.model_, self.tokenizer_)
+        device = resolve_device(self.device)
+        dtype = resolve_precision(self.precision, device, training=False)
+        with use_device(self.model_, device):
+            features = pooled_features(
+                self.model_, rows, self.tokenizer_.pad_id, device=device, dtype=dtype
+            )
+        with torch.inference_mode():
+            scores = np.asarray(self.model_.head(features).numpy())
+        if self.lexical_ is not None:
+            weight = np.float32(self.lexical_weight)
+            scores = (1 - weight) * scores + weight * self.lexical_.scores(texts)
+        return scores[inverse]
+
+    # What a subclass says.
+
+    def _check_targets(self, y: Any) -> NDArray[Any]:
+        """Targets as an array, or an error that names the row."""
+        raise AssertionError("every estimator defines it")
+
+    def _make_task(self, y: NDArray[Any]) -> Task:
+        """Task that the checked targets pose."""
+        raise AssertionError("every estimator defines it")
+
+    def _target_weights(self, rows: TextRows) -> NDArray[np.float64]:
+        """Weights of the rows with what their targets add."""
+        return rows.weights
+
+    def _split(self, rows: TextRows, seed: int) -> tuple[TextRows, TextRows]:
+        """Training and validation rows."""
+        raise AssertionError("every estimator defines it")
+
+    def _task_attributes(self, task: Task) -> dict[str, Any]:
+        """Fitted attributes that describe the task."""
+        return {}
+
+
+class _Monitor:
+    """Watches the epochs: progress, validation, best weights, early stopping, callbacks."""
+
+    def __init__(
+        self, estimator: BaseTransferEstimator, session: _Session, tasks: EpochTasks | None
+    ) -> None:
+        self.estimator, self.session, self.tasks = estimator, session, tasks
+        self.scores: list[float] = []
+        self.best = BestWeights()
+        self.started = perf_counter()
+        if session.validation is not None:
+            self.encoded = estimator._encode(
+                session.validation.texts, session.model, session.tokenizer
+            )
+            self.targets = session.task.encode(session.validation.y)
+        if tasks is not None and session.plan.n_epochs:
+            tasks.begin_epoch()
+
+    @property
+    def best_epoch(self) -> int | None:
+        """Epoch of the best validation score, from 1; None without validation rows."""
+        return self.best.epoch
+
+    def __call__(self, epoch: int, loss: float) -> bool:
+        score = self._validate(epoch + 1)
+        self._report(epoch + 1, loss, score)
+        stop = self._has_stalled(epoch + 1)
+        if self.tasks is not None:
+            stop = self.tasks.end_epoch(self._fitted_attributes) or stop
+            if not stop and epoch + 1 < self.session.plan.n_epochs:
+                self.tasks.begin_epoch()
+        return stop
+
+    def finish(self, interrupted: bool) -> None:
+        """Put the best weights back and say so if Ctrl-C ended the training."""
+        if self.estimator.early_stopping and self.best.epoch is not None:
+            self.best.restore(self.session.model)
+        if interrupted:
+            warnings.warn(
+                f"Interrupted by Ctrl-C in epoch {len(self.scores) + 1}"
+                f" of {self.session.plan.n_epochs}: the estimator keeps the best weights so far.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _validate(self, epoch: int) -> float | None:
+        if self.session.validation is None:
+            return None
+        session = self.session
+        features = pooled_features(
+            session.model,
+            self.encoded,
+            session.tokenizer.pad_id,
+            device=session.device,
+            dtype=session.dtype,
+        )
+        with torch.inference_mode():
+            scores = session.model.head(features.to(session.device)).cpu().numpy()
+        score = session.task.score(scores, self.targets)
+        self.scores.append(score)
+        self.best.update(session.model, score, epoch)
+        return score
+
+    def _has_stalled(self, epoch: int) -> bool:
+        if not self.estimator.early_stopping or self.best.epoch is None:
+            return False
+        return epoch - self.best.epoch >= self.estimator.n_iter_no_change
+
+    def _report(self, epoch: int, loss: float, score: float | None) -> None:
+        if not self.estimator.verbose:
+            return
+        validation = "" if score is None else f", validation score {score:.4f}"
+        sys.stderr.write(
+            f"[sktransfer] epoch {epoch}/{self.session.plan.n_epochs}, loss {loss:.4f}"
+            f"{validation}, {perf_counter() - self.started:.1f} s\n"
+        )
+
+    def _fitted_attributes(self) -> dict[str, Any]:
+        """Attributes of an estimator as if `fit` had ended here, without the lexical channel."""
+        model = copy.deepcopy(self.session.model).to("cpu").requires_grad_(True).eval()
+        return {
+            **self.estimator._task_attributes(self.session.task),
+            "model_": model,
+            "tokenizer_": self.session.tokenizer,
+            "lexical_": None,
+        }
+
+
+def _distinct(texts: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Position of the first copy of each distinct text, and for each text which one it is."""
+    number: dict[str, int] = {}
+    inverse = np.fromiter(
+        (number.setdefault(text, len(number)) for text in texts), np.intp, len(texts)
+    )
+    first = np.full(len(number), len(texts), dtype=np.intp)
+    np.minimum.at(first, inverse, np.arange(len(texts)))
+    return first, inverse
+
+
+def _frozen_features(
+    texts: list[str], key: tuple[object, ...], compute: Callable[[], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Features of `texts`; `joblib.Memory` looks them up by `texts` and `key`."""
+    return compute()

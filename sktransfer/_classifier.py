@@ -1,0 +1,370 @@
+"""TransferTextClassifier."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar, Literal, Self
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax, softmax
+from sklearn.base import ClassifierMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+
+from sktransfer._base import BaseTransferEstimator, TextRows
+from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
+from sktransfer.tasks import ClassificationTask, Task
+
+
+class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
+    """Text classifier fine-tuned from a pretrained language model.
+
+    A linear probe is solved on the frozen encoder's features, put into the head, and encoder
+    and head are then fine-tuned together; a linear model on TF-IDF columns votes beside them.
+
+    Parameters
+    ----------
+    encoder : str, path or EncoderHandle, default="all-MiniLM-L6-v2"
+        Pretrained encoder: an alias, a local folder, a Hugging Face id (``"name@revision"``
+        pins it) or a handle such as another estimator's `encoder_`.
+    pooling : {"mean", "cls", "last", "max", "concat"}, default="mean"
+        How the states of a text's tokens become one vector; ``"concat"`` is ULMFiT's last, max
+        and mean [1]_.
+    pooling_layers : int, default=4
+        Number of last layers whose pooled, L2-normalised states are averaged.
+    max_length : int, default=256
+        Tokens that the encoder reads at once, at most what it can read.
+    long_texts : {"window", "truncate"}, default="window"
+        Longer texts are read whole in overlapping windows whose states are pooled together
+        (while training, in at most four windows a step, drawn anew each epoch), or cut, with a
+        warning.
+    trainable_layers : int, "all" or None, default=None
+        Layers that train, counted from the top: None is all but the embeddings, ``"all"``
+        includes them, 0 leaves the encoder frozen.
+    gradual_unfreezing : bool, default=False
+        Whether layers join the training one by one, from the top, epoch by epoch [1]_.
+    head_init : {"probe", "random"}, default="probe"
+        Where the head starts: at the logistic regression on frozen features, or at random.
+    C : float, default=1.0
+        Inverse regularisation strength of the probe.
+    max_epochs : int or "auto", default="auto"
+        Passes over the rows; ``"auto"`` makes more of them the fewer rows there are. With 0 the
+        probe alone is the model.
+    batch_size : int, default=16
+        Rows of one step of the optimiser, whatever the memory of the device.
+    learning_rate : float, default=3e-4
+        Peak learning rate of the head and the top layer.
+    layer_decay : float, default=0.8
+        Factor on the rate from each layer to the one below [1]_.
+    weight_decay : float, default=0.01
+        Decoupled weight decay of weight matrices.
+    schedule : {"linear", "slanted_triangular", "cosine", "constant"}, default="linear"
+        Learning rate after the warmup.
+    warmup_fraction : float, default=0.1
+        Share of the steps over which the rate rises.
+    lexical_weight : float, default=0.3
+        Share of the TF-IDF model in the scores, from 0 (off) to 1.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, as in scikit-learn.
+    early_stopping : bool, default=False
+        Whether to stop when the validation accuracy no longer grows and to keep the best
+        epoch's weights.
+    validation_fraction : float, default=0.1
+        Share of the rows held out for early stopping, stratified, unless `fit` is given
+        `X_val`.
+    n_iter_no_change : int, default=3
+        Epochs without improvement before early stopping ends the training.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the weights of the fit before.
+    memory : None, str, path or joblib.Memory, default=None
+        Where to keep the frozen features of the probe between fits, as in scikit-learn's
+        Pipeline; None keeps nothing.
+    device : str, default="auto"
+        ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        Weights rest on the CPU outside of `fit` and `predict`.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Precision of matrix products; ``"auto"`` trains in bfloat16 where the chip has it and
+        predicts in float32.
+    random_state : int, RandomState instance or None, default=None
+        Seed of row order, dropout and validation split.
+    verbose : int, default=0
+        If positive, a line an epoch goes to standard error.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+    model_ : TransferModel
+        Fine-tuned PyTorch module, on the CPU.
+    tokenizer_ : Tokenizer
+        Tokeniser of the encoder.
+    encoder_ : EncoderHandle
+        Handle to the fine-tuned encoder.
+    lexical_ : LexicalChannel or None
+        The TF-IDF model.
+    loss_curve_ : list of float
+        Mean training loss of each epoch.
+    validation_scores_ : list of float
+        Validation accuracy of the network after each epoch, if there were validation rows.
+    best_epoch_ : int or None
+        Epoch of the best validation accuracy, from 1.
+    n_iter_ : int
+        Epochs trained.
+    device_ : str
+        Device of the last fit.
+    n_features_in_ : int
+        Columns of text, 1.
+    feature_names_in_ : ndarray of shape (1,)
+        Name of the column, if `X` was a table.
+
+    References
+    ----------
+    .. [1] Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification",
+       2018, arXiv:1801.06146.
+
+    Examples
+    --------
+    >>> from sktransfer import TransferTextClassifier
+    >>> texts = ["a wonderful film", "a moving story", "dull and slow", "a waste of time"]
+    >>> labels = ["good", "good", "bad", "bad"]
+    >>> clf = TransferTextClassifier(max_epochs=0, random_state=0).fit(texts, labels)
+    >>> clf.predict(["what a beautiful movie", "boring"])
+    array(['good', 'bad'], dtype='<U4')
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseTransferEstimator._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
+        *,
+        pooling: str = "mean",
+        pooling_layers: int = 4,
+        max_length: int = 256,
+        long_texts: str = "window",
+        trainable_layers: int | Literal["all"] | None = None,
+        gradual_unfreezing: bool = False,
+        head_init: str = "probe",
+        C: float = 1.0,
+        max_epochs: int | Literal["auto"] = "auto",
+        batch_size: int = 16,
+        learning_rate: float = 3e-4,
+        layer_decay: float = 0.8,
+        weight_decay: float = 0.01,
+        schedule: str = "linear",
+        warmup_fraction: float = 0.1,
+        lexical_weight: float = 0.3,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        warm_start: bool = False,
+        memory: str | os.PathLike[str] | joblib.Memory | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.encoder = encoder
+        self.pooling = pooling
+        self.pooling_layers = pooling_layers
+        self.max_length = max_length
+        self.long_texts = long_texts
+        self.trainable_layers = trainable_layers
+        self.gradual_unfreezing = gradual_unfreezing
+        self.head_init = head_init
+        self.C = C
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.layer_decay = layer_decay
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.warmup_fraction = warmup_fraction
+        self.lexical_weight = lexical_weight
+        self.class_weight = class_weight
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.memory = memory
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Train one epoch on a batch of rows, at a constant learning rate.
+
+        The lexical channel needs all rows at once and stays out of estimators trained this way.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,)
+            Texts.
+        y : array-like of shape (n_samples,)
+            Labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come; needed in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If `classes` is missing in the first call or differs in a later one, or `y` has a
+            label outside of it.
+        """
+        self._validate_params()
+        if not hasattr(self, "model_"):
+            if classes is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            known = np.unique(self._check_targets(classes))
+        else:
+            known = self.classes_
+            if classes is not None and not np.array_equal(known, np.unique(classes)):
+                raise ValueError(
+                    f"classes={classes!r} is not the same as on the last call to partial_fit: "
+                    f"{list(known)!r}."
+                )
+        rows = self._check_training_rows(X, y, sample_weight)
+        self._continue(rows, ClassificationTask(known), X)
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Most probable label of each text.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,)
+            Texts.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels.
+        """
+        scores = self._scores(X)
+        return np.asarray(self.classes_[scores.argmax(axis=1)])
+
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
+        """Probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,)
+            Texts.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float32
+            Columns in the order of `classes_`.
+        """
+        return np.asarray(softmax(self._scores(X), axis=1))
+
+    def predict_log_proba(self, X: Any) -> NDArray[np.float32]:
+        """Logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,)
+            Texts.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float32
+            Columns in the order of `classes_`.
+        """
+        return np.asarray(log_softmax(self._scores(X), axis=1))
+
+    def decision_function(self, X: Any) -> NDArray[np.float32]:
+        """Scores before the softmax.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,)
+            Texts.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes), float32
+            With two classes the score of the second over the first: the logit of its
+            probability.
+        """
+        scores = self._scores(X)
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+    def _check_targets(self, y: Any) -> NDArray[Any]:
+        y = column_or_1d(y, warn=True)
+        if y.dtype.kind in "fO":
+            for row, label in enumerate(y):
+                if label is None or label != label:
+                    raise ValueError(
+                        f"Input y contains NaN: the label in row {row} is missing. "
+                        "Drop the row or give it a label."
+                    )
+        check_classification_targets(y)
+        return y
+
+    def _make_task(self, y: NDArray[Any]) -> Task:
+        classes = np.unique(y)
+        if len(classes) < 2:
+            raise ValueError(
+                f"The number of classes has to be greater than one; got {len(classes)} class "
+                f"in y: {list(classes)!r}."
+            )
+        if self.warm_start and hasattr(self, "model_"):
+            unknown = np.setdiff1d(classes, self.classes_)
+            if len(unknown):
+                raise ValueError(
+                    f"warm_start=True cannot learn the new classes {list(unknown)!r}; set "
+                    "warm_start=False to fit from scratch."
+                )
+            classes = self.classes_
+        return ClassificationTask(classes)
+
+    def _target_weights(self, rows: TextRows) -> NDArray[np.float64]:
+        if self.class_weight is None:
+            return rows.weights
+        classes, codes = np.unique(rows.y, return_inverse=True)
+        if self.class_weight == "balanced":
+            # By weight, not by count: a row of weight 2 is two rows.
+            totals = np.bincount(codes, weights=rows.weights)
+            factors = totals.sum() / (len(classes) * totals)
+        else:
+            factors = compute_class_weight(self.class_weight, classes=classes, y=rows.y)
+        return np.asarray(rows.weights * factors[codes])
+
+    def _split(self, rows: TextRows, seed: int) -> tuple[TextRows, TextRows]:
+        positions = np.arange(len(rows.texts))
+        try:
+            train, held_out = train_test_split(
+                positions,
+                test_size=self.validation_fraction,
+                random_state=seed,
+                stratify=rows.y,
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"early_stopping=True cannot hold out validation_fraction="
+                f"{self.validation_fraction} of {len(positions)} rows ({error}) Pass X_val and "
+                "y_val, raise validation_fraction, or set early_stopping=False."
+            ) from None
+        return rows.take(train), rows.take(held_out)
+
+    def _task_attributes(self, task: Task) -> dict[str, Any]:
+        assert isinstance(task, ClassificationTask)
+        return {"classes_": task.classes}

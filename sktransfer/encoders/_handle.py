@@ -1,0 +1,230 @@
+"""An immutable reference to an encoder's weights, which estimators carry as a parameter."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import threading
+import weakref
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import torch
+from torch import Tensor
+
+from sktransfer.encoders._protocol import Encoder, Tokenizer
+
+
+class EncoderSource(Protocol):
+    """Where a handle's modules come from; immutable and picklable."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def load(self) -> tuple[Encoder, Tokenizer]: ...
+
+
+class EncoderHandle:
+    """Immutable reference to a pretrained encoder and its tokenizer.
+
+    Copying, cloning or pickling a handle never copies weights that lie in a file. Two handles
+    are equal when their contents are.
+
+    Parameters
+    ----------
+    name : str
+        What to call the encoder in messages and representations.
+    source : EncoderSource
+        Where the modules come from.
+
+    See Also
+    --------
+    sktransfer.encoders.resolve_encoder : The handle of a name or a folder.
+
+    Examples
+    --------
+    >>> from sktransfer.encoders import resolve_encoder
+    >>> handle = resolve_encoder("all-MiniLM-L6-v2")  # doctest: +SKIP
+    >>> encoder, tokenizer = handle.load()  # doctest: +SKIP
+    >>> encoder.hidden_size  # doctest: +SKIP
+    384
+    """
+
+    __slots__ = ("__weakref__", "_name", "_source")
+
+    _name: str
+    _source: EncoderSource
+
+    def __init__(self, name: str, source: EncoderSource) -> None:
+        object.__setattr__(self, "_name", name)
+        object.__setattr__(self, "_source", source)
+
+    @classmethod
+    def from_modules(cls, encoder: Encoder, tokenizer: Tokenizer, *, name: str) -> EncoderHandle:
+        """Handle to a copy of the present weights of `encoder`, held in memory.
+
+        Parameters
+        ----------
+        encoder : Encoder
+            Its weights are copied once; training it further leaves the handle as it is.
+        tokenizer : Tokenizer
+            Shared, not copied.
+        name : str
+            What to call the encoder in messages.
+
+        Returns
+        -------
+        EncoderHandle
+        """
+        if not isinstance(encoder, Encoder):
+            raise TypeError(f"encoder must be an Encoder module, got {type(encoder).__name__}.")
+        weights = {
+            key: _plain_copy(value) for key, value in encoder.state_dict(keep_vars=False).items()
+        }
+        return cls(name, ModuleSource(encoder.blueprint(), weights, tokenizer))
+
+    @property
+    def name(self) -> str:
+        """What the encoder is called."""
+        return self._name
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the weights, the configuration and the tokenizer."""
+        return self._source.digest
+
+    def load(self) -> tuple[Encoder, Tokenizer]:
+        """Fresh modules on the CPU, in float32 and eval mode, independent of earlier loads."""
+        encoder, tokenizer = self._source.load()
+        encoder.float().eval().requires_grad_(True)
+        return encoder, tokenizer
+
+    def __repr__(self) -> str:
+        return f"EncoderHandle({self._name!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, EncoderHandle):
+            return NotImplemented
+        return self._source is other._source or self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __copy__(self) -> EncoderHandle:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EncoderHandle:
+        return self
+
+    def __sklearn_clone__(self) -> EncoderHandle:
+        return self
+
+    def __reduce__(self) -> tuple[type[EncoderHandle], tuple[str, EncoderSource]]:
+        return type(self), (self._name, self._source)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"EncoderHandle is immutable: cannot set {name!r}.")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"EncoderHandle is immutable: cannot delete {name!r}.")
+
+
+class ModuleSource:
+    """Weights held in memory and the blueprint that they fit.
+
+    Parameters
+    ----------
+    blueprint : callable
+        Builds the encoder with its parameters unset.
+    weights : dict of str to Tensor
+        State dict on the CPU; never written to.
+    tokenizer : Tokenizer
+        The encoder's tokenizer.
+    digest : str, optional
+        Where it is known already.
+    """
+
+    def __init__(
+        self,
+        blueprint: Callable[[], Encoder],
+        weights: dict[str, Tensor],
+        tokenizer: Tokenizer,
+        digest: str | None = None,
+    ) -> None:
+        self._blueprint = blueprint
+        self._weights = weights
+        self._tokenizer = tokenizer
+        self._digest = digest
+
+    @property
+    def digest(self) -> str:
+        if self._digest is None:
+            self._digest = self._compute_digest()
+        with _lock:
+            _sources.setdefault(self._digest, self)
+        return self._digest
+
+    def load(self) -> tuple[Encoder, Tokenizer]:
+        encoder = self._blueprint()
+        encoder.load_state_dict(self._weights, strict=True)
+        return encoder, self._tokenizer
+
+    def _compute_digest(self) -> str:
+        sha = hashlib.sha256(pickle.dumps(self._tokenizer, protocol=5))
+        for key in sorted(self._weights):
+            value = self._weights[key]
+            sha.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+            sha.update(value.reshape(-1).view(torch.uint8).numpy().data)
+        return sha.hexdigest()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from safetensors.torch import save
+
+        packed = save(self._weights)
+        return _shared_source, (self.digest, self._blueprint, packed, self._tokenizer)
+
+
+_sources: weakref.WeakValueDictionary[str, ModuleSource] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def _shared_source(
+    digest: str, blueprint: Callable[[], Encoder], packed: bytes, tokenizer: Tokenizer
+) -> ModuleSource:
+    """The source of that digest: a process keeps its weights once, however often unpickled."""
+    from safetensors.torch import load
+
+    with _lock:
+        source = _sources.get(digest)
+        if source is None:
+            source = ModuleSource(blueprint, load(packed), tokenizer, digest)
+            _sources[digest] = source
+    return source
+
+
+def _plain_copy(tensor: Tensor) -> Tensor:
+    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    copied = tensor.detach().to("cpu", dtype, copy=True)
+    return copied.contiguous()
+
+
+def files_digest(paths: list[Path]) -> str:
+    """SHA-256 over the names and contents of files, in the order of their names."""
+    sha = hashlib.sha256()
+    for path in sorted(paths, key=lambda path: path.name):
+        sha.update(f"{path.name} {file_digest(path)}\n".encode())
+    return sha.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of one file, read once a process while its time and size stay the same."""
+    status = path.stat()
+    return _file_digest(str(path), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)
+def _file_digest(path: str, mtime_ns: int, size: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,132 @@
+"""Checkpoints of the Hugging Face hub: those in the local cache, and the download of others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sktransfer.encoders.huggingface import TOKENIZER_FILES, WEIGHTS_FILE, WEIGHTS_INDEX
+
+TIMEOUT_SECONDS = 10.0
+
+
+class HubError(Exception):
+    """Why a checkpoint did not come from the hub, as half a sentence."""
+
+
+def cached_folder(repo_id: str, revision: str = "") -> Path | None:
+    """Folder of a checkpoint in the cache, without asking the network."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(repo_id, "config.json", revision=revision or None)
+    except HFValidationError:
+        return None
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    return folder if has_weights(folder) else None
+
+
+def cached_checkpoints() -> dict[str, str]:
+    """Repositories in the cache that hold a checkpoint, and the folder of each."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    found: dict[str, str] = {}
+    for config in sorted(Path(HF_HUB_CACHE).glob("models--*/snapshots/*/config.json")):
+        repo = config.parents[2].name.removeprefix("models--").replace("--", "/")
+        folder = cached_folder(repo)
+        if folder is not None:
+            found[repo] = str(folder)
+        elif has_weights(config.parent):
+            found[f"{repo}@{config.parent.name}"] = str(config.parent)
+    return found
+
+
+def has_weights(folder: Path) -> bool:
+    return (folder / WEIGHTS_FILE).is_file() or (folder / WEIGHTS_INDEX).is_file()
+
+
+def download(repo_id: str, revision: str = "") -> Path:
+    """Fetch configuration, safetensors weights and tokenizer into the cache.
+
+    Parameters
+    ----------
+    repo_id : str
+        Such as "answerdotai/ModernBERT-base".
+    revision : str, default=""
+        Commit, tag or branch; an empty one is the main branch.
+
+    Returns
+    -------
+    Path
+        The folder of the checkpoint.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    # The client's own base of connection errors: httpx, or what took its place.
+    http_error: type[BaseException] = HfHubHTTPError.__bases__[0]
+    try:
+        # One short question first: the downloads of the hub's client retry for minutes.
+        info = HfApi().model_info(repo_id, revision=revision or None, timeout=TIMEOUT_SECONDS)
+        names = [sibling.rfilename for sibling in info.siblings or []]
+        folder = snapshot_download(
+            repo_id,
+            revision=revision or None,
+            allow_patterns=_wanted(names),
+            etag_timeout=TIMEOUT_SECONDS,
+            tqdm_class=_silent_bar(),
+        )
+    except HFValidationError as error:
+        raise HubError("it is no name that the hub allows") from error
+    except (OSError, http_error) as error:
+        raise HubError(_reason(error)) from error
+    return Path(folder)
+
+
+def _wanted(names: list[str]) -> list[str]:
+    present = set(names)
+    if WEIGHTS_FILE in present:
+        weights = [WEIGHTS_FILE]
+    elif WEIGHTS_INDEX in present:
+        shards = [name for name in names if name.endswith(".safetensors") and "/" not in name]
+        weights = [WEIGHTS_INDEX, *shards]
+    else:
+        raise HubError("its repository has no safetensors weights, and others can run code")
+    return ["config.json", *weights, *(name for name in TOKENIZER_FILES if name in present)]
+
+
+def _silent_bar() -> type:
+    from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+    class SilentBar(tqdm):  # type: ignore[misc, type-arg, unused-ignore]
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            kwargs["disable"] = True
+            # Known to the hub's own bars only.
+            kwargs.pop("name", None)
+            super().__init__(*args, **kwargs)
+
+    return SilentBar
+
+
+def _reason(error: Exception) -> str:
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if isinstance(error, OfflineModeIsEnabled):
+        return "the environment forbids the hub (HF_HUB_OFFLINE)"
+    if isinstance(error, GatedRepoError):
+        return "its owner asks for consent: accept the terms on its page and run `hf auth login`"
+    if isinstance(error, RepositoryNotFoundError):
+        return "the hub has no public model of that name"
+    if isinstance(error, RevisionNotFoundError):
+        return "the hub has the model, but not that revision"
+    if isinstance(error, os.error) and error.errno == 28:
+        return "the disk is full"
+    return f"the hub cannot be reached ({type(error).__name__})"

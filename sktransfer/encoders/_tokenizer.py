@@ -1,0 +1,75 @@
+"""The one tokenizer of the package: a thin reader of the `tokenizers` library's models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import tokenizers
+
+
+class FastTokenizer:
+    """Tokenizer of a `tokenizer.json`, without its own padding and truncation.
+
+    Parameters
+    ----------
+    backend : tokenizers.Tokenizer
+        Taken over: its padding and truncation are switched off.
+    pad_id : int
+        Id for the end of shorter windows.
+    special_tokens : bool, default=True
+        Whether windows carry the special tokens that the post-processor adds.
+
+    Attributes
+    ----------
+    prefix, suffix : tuple of int
+        Ids of the special tokens around a window.
+
+    Examples
+    --------
+    >>> from tokenizers import Tokenizer, models, pre_tokenizers
+    >>> backend = Tokenizer(models.WordLevel({"[UNK]": 0, "good": 1}, unk_token="[UNK]"))
+    >>> backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    >>> FastTokenizer(backend, pad_id=0).encode(["good film"])
+    [array([1, 0], dtype=int32)]
+    """
+
+    def __init__(
+        self, backend: tokenizers.Tokenizer, *, pad_id: int, special_tokens: bool = True
+    ) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        self.backend = backend
+        self.pad_id = pad_id
+        self.prefix, self.suffix = _special_ids(backend) if special_tokens else ((), ())
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Ids of each text in full: no special tokens, never truncated, never padded."""
+        # "fast" leaves out the character offsets, which nobody here reads.
+        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def __repr__(self) -> str:
+        return f"FastTokenizer({self.backend.get_vocab_size()} tokens)"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FastTokenizer:
+        return self
+
+
+def _special_ids(backend: tokenizers.Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Ids that the post-processor puts before and after a text."""
+    # A visible text marks where the two parts meet; an empty one would not.
+    content = backend.encode("a", add_special_tokens=False).ids
+    window = backend.encode("a", add_special_tokens=True).ids
+    for start in range(len(window) - len(content) + 1):
+        stop = start + len(content)
+        if window[start:stop] == content:
+            return tuple(window[:start]), tuple(window[stop:])
+    raise ValueError(
+        "encoder: the post-processor of its tokenizer.json changes the text itself; "
+        "only special tokens before and after a text are supported."
+    )

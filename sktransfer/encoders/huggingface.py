@@ -1,0 +1,444 @@
+"""Hugging Face checkpoints as encoders; the one file that imports transformers.
+
+`transformers` takes seconds to import, so every function here imports it for itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from sktransfer.encoders._handle import files_digest
+from sktransfer.encoders._protocol import Encoder
+from sktransfer.encoders._tokenizer import FastTokenizer
+from sktransfer.runtime import isolated_seed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+WEIGHTS_FILE = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spm.model",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+)
+# Models without positions of their own (T5) take windows of any length.
+UNLIMITED = 1 << 20
+
+_CPU = torch.device("cpu")
+
+
+class HuggingFaceEncoder(Encoder):
+    """Any text encoder or decoder of `transformers`, seen as token states.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Gives the states as its first output.
+    hidden_size, max_length, is_causal
+        See :class:`sktransfer.encoders.Encoder`.
+    """
+
+    model: PreTrainedModel
+
+    def __init__(
+        self, model: PreTrainedModel, *, hidden_size: int, max_length: int, is_causal: bool
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.hidden_size = hidden_size
+        self.max_length = max_length
+        self.is_causal = is_causal
+
+    def forward(
+        self, token_ids: Tensor, attention_mask: Tensor, n_layers: int = 1
+    ) -> tuple[Tensor, ...]:
+        mask = attention_mask.long()
+        if n_layers == 1:
+            return (self.model(input_ids=token_ids, attention_mask=mask)[0],)
+        output = self.model(input_ids=token_ids, attention_mask=mask, output_hidden_states=True)
+        below = output.hidden_states[-n_layers:-1]
+        return (output[0], *below[::-1])
+
+    def embedding_modules(self) -> list[nn.Module]:
+        return input_modules(self.model)
+
+    def layers(self) -> list[nn.Module]:
+        return blocks(self.model)
+
+    def blueprint(self) -> Callable[[], Encoder]:
+        # The configuration outlives changes of transformers' classes, which a pickle would not.
+        return functools.partial(
+            _blank_encoder, self.model.config, self.hidden_size, self.max_length, self.is_causal
+        )
+
+
+@dataclass(frozen=True)
+class HuggingFaceFolder:
+    """Source of an encoder: a folder as `save_pretrained` leaves it, with safetensors weights."""
+
+    folder: Path
+
+    @property
+    def digest(self) -> str:
+        names = [path.name for path in weight_files(self.folder)]
+        present = [self.folder / name for name in (*names, "config.json", *TOKENIZER_FILES)]
+        return files_digest([path for path in present if path.is_file()])
+
+    def load(self) -> tuple[HuggingFaceEncoder, FastTokenizer]:
+        files = weight_files(self.folder)
+        config = _read_config(self.folder)
+        model = _build(config)
+        _load_weights(model, config, self.folder, files)
+        model = _text_half(model)
+        model.eval()
+        hidden_size, is_causal = _probe(model)
+        limits = [*_position_limits(model), *_tokenizer_limits(self.folder), UNLIMITED]
+        encoder = HuggingFaceEncoder(
+            model, hidden_size=hidden_size, max_length=min(limits), is_causal=is_causal
+        )
+        return encoder, _read_tokenizer(self.folder, model.config)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder with config.json beside the weights.
+
+    Returns
+    -------
+    list of Path
+        One file, or the shards that the index names.
+    """
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"encoder: there is no config.json in {folder}.")
+    if (folder / WEIGHTS_FILE).is_file():
+        return [folder / WEIGHTS_FILE]
+    index = folder / WEIGHTS_INDEX
+    if index.is_file():
+        shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        return [folder / shard for shard in shards]
+    found = ", ".join(sorted(path.name for path in folder.glob("*.bin"))) or "no weights at all"
+    raise ValueError(
+        f"encoder: {folder} has no {WEIGHTS_FILE} ({found}). Only safetensors weights are read, "
+        "since others can run code: save the model again with save_pretrained."
+    )
+
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """Transformer blocks of any architecture, input side first.
+
+    They are the longest module list that lies in no other. Where several are as long (XLM keeps
+    attentions and feed-forwards in lists side by side), block i is the i-th of each.
+    """
+    lists = _block_lists(model)
+    if len(lists) == 1:
+        return list(lists[0])
+    return [nn.ModuleList(parts) for parts in zip(*lists, strict=True)]
+
+
+def input_modules(model: nn.Module) -> list[nn.Module]:
+    """Largest modules outside the blocks that hold embeddings or lie ahead of the blocks."""
+    lists = _block_lists(model)
+    found: list[nn.Module] = []
+    _collect_inputs(model, lists, found)
+    return found
+
+
+def _collect_inputs(module: nn.Module, lists: list[nn.ModuleList], found: list[nn.Module]) -> bool:
+    """Add the input modules below `module`; whether the blocks lie there."""
+    passed = False
+    for child in module.children():
+        inside = set(child.modules())
+        if any(modules is child for modules in lists):
+            passed = True
+        elif any(modules in inside for modules in lists):
+            passed = _collect_inputs(child, lists, found) or passed
+        elif next(child.parameters(), None) is not None:
+            embeds = any(isinstance(part, nn.Embedding) for part in inside)
+            if embeds or not passed:
+                found.append(child)
+    return passed
+
+
+def _block_lists(model: nn.Module) -> list[nn.ModuleList]:
+    outermost: list[nn.ModuleList] = []
+    inner: set[nn.Module] = set()
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and module not in inner:
+            outermost.append(module)
+            inner.update(module.modules())
+    longest = max((len(modules) for modules in outermost), default=0)
+    return [modules for modules in outermost if len(modules) == longest > 0]
+
+
+def _blank_encoder(
+    config: PreTrainedConfig, hidden_size: int, max_length: int, is_causal: bool
+) -> HuggingFaceEncoder:
+    model = _text_half(_build(config))
+    return HuggingFaceEncoder(
+        model, hidden_size=hidden_size, max_length=max_length, is_causal=is_causal
+    )
+
+
+def _read_config(folder: Path) -> PreTrainedConfig:
+    from transformers import AutoConfig
+
+    with _quiet():
+        try:
+            config: PreTrainedConfig = AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        except (ValueError, OSError, KeyError) as error:
+            raise ValueError(
+                f"encoder: transformers cannot read {folder / 'config.json'}. An architecture "
+                f"with code of its own is never run. ({_first_line(error)})"
+            ) from error
+    # Decoders would else keep keys and values for a continuation that never comes.
+    config.use_cache = False
+    return config
+
+
+def _build(config: PreTrainedConfig) -> PreTrainedModel:
+    """The architecture, its parameters unset, in float32."""
+    from transformers import AutoModel
+
+    # Annotated nowhere in transformers.
+    from_config: Callable[..., PreTrainedModel] = AutoModel.from_config
+    with _quiet(), isolated_seed(0, _CPU), _NoRandomInit():
+        try:
+            # An untrained pooler would be weight that never learns.
+            return from_config(config, dtype=torch.float32, add_pooling_layer=False)
+        except TypeError:
+            return from_config(config, dtype=torch.float32)
+
+
+def _text_half(model: PreTrainedModel) -> PreTrainedModel:
+    """The encoder of an encoder-decoder, else the model itself."""
+    if getattr(model.config, "is_encoder_decoder", False):
+        half: PreTrainedModel = model.get_encoder()
+        return half
+    return model
+
+
+def _load_weights(
+    model: PreTrainedModel, config: PreTrainedConfig, folder: Path, files: list[Path]
+) -> None:
+    weights = _named_for(model, _read_tensors(files))
+    if _missing(model, weights):
+        # Checkpoints of another layout than the classes': transformers knows how to convert them.
+        weights = _converted_weights(config, folder)
+    missing = _missing(model, weights)
+    if missing:
+        raise ValueError(
+            f"encoder: the weights in {folder} do not fill its architecture: {len(missing)} "
+            f"tensors are missing, such as {missing[0]!r}. Is it a checkpoint of another model?"
+        )
+    try:
+        model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise ValueError(
+            f"encoder: the weights in {folder} do not fit its config.json. ({error})"
+        ) from error
+
+
+def _read_tensors(files: list[Path]) -> dict[str, Tensor]:
+    from safetensors import SafetensorError, safe_open
+
+    tensors: dict[str, Tensor] = {}
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors.update({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"encoder: {path} cannot be read: {error}") from error
+    return tensors
+
+
+def _named_for(model: PreTrainedModel, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a model with a head, or of an early BERT, under the bare model's names."""
+    prefix = f"{model.base_model_prefix}."
+    endings = {".gamma": ".weight", ".beta": ".bias"}
+    named: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        name = key.removeprefix(prefix)
+        for old, new in endings.items():
+            if name.endswith(old):
+                name = name.removesuffix(old) + new
+        named[name] = tensor
+    return named
+
+
+def _missing(model: nn.Module, weights: dict[str, Tensor]) -> list[str]:
+    """Parameters and buffers that would stay unset; tied ones count as one."""
+    state = model.state_dict()
+    filled = {state[name].data_ptr() for name in state if name in weights}
+    return [
+        name
+        for name in state
+        if name not in weights and state[name].data_ptr() not in filled and "pooler." not in name
+    ]
+
+
+def _converted_weights(config: PreTrainedConfig, folder: Path) -> dict[str, Tensor]:
+    from transformers import AutoModel
+
+    with _quiet(), isolated_seed(0, _CPU):
+        model, report = AutoModel.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    unset = set(report["missing_keys"])
+    return {name: value for name, value in model.state_dict().items() if name not in unset}
+
+
+@torch.no_grad()
+def _probe(model: PreTrainedModel) -> tuple[int, bool]:
+    """Width of the states, and whether the first token's ignores the second."""
+    embedding = model.get_input_embeddings()
+    assert isinstance(embedding.weight, Tensor)
+    n_tokens = len(embedding.weight)
+    first, second, third = (n_tokens * part // 4 for part in (1, 2, 3))
+    token_ids = torch.tensor([[first, second], [first, third]])
+    states = model(input_ids=token_ids, attention_mask=torch.ones_like(token_ids))[0]
+    is_causal = torch.allclose(states[0, 0], states[1, 0], rtol=1e-4, atol=1e-5)
+    return int(states.shape[-1]), is_causal
+
+
+def _position_limits(model: PreTrainedModel) -> Iterator[int]:
+    n_positions = getattr(model.config, "max_position_embeddings", None)
+    if isinstance(n_positions, int) and n_positions > 0:
+        yield n_positions
+    for name, module in model.named_modules():
+        if not (name.endswith("position_embeddings") and isinstance(module, nn.Embedding)):
+            continue
+        # RoBERTa and its kin count positions from the padding's index on.
+        if module.padding_idx is not None:
+            yield module.num_embeddings - module.padding_idx - 1
+
+
+def _tokenizer_limits(folder: Path) -> Iterator[int]:
+    limit = _read_json(folder / "tokenizer_config.json").get("model_max_length")
+    # transformers writes 1e30 where nobody set a limit.
+    if isinstance(limit, int) and 0 < limit < UNLIMITED:
+        yield limit
+
+
+def _read_tokenizer(folder: Path, config: PreTrainedConfig) -> FastTokenizer:
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    backend = Tokenizer.from_file(str(path)) if path.is_file() else _convert_tokenizer(folder)
+    pad_id = getattr(config, "pad_token_id", None)
+    if not isinstance(pad_id, int) or not 0 <= pad_id < config.vocab_size:
+        pad_id = 0
+    return FastTokenizer(backend, pad_id=pad_id)
+
+
+def _convert_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    with _quiet():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+            return tokenizer.backend_tokenizer
+        except (ValueError, OSError, ImportError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"encoder: {folder} has no tokenizer.json, and transformers cannot make one "
+                f"of its other files. ({_first_line(error)})"
+            ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return content
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+class _NoRandomInit(TorchFunctionMode):
+    """Leaves out random initialisation, which the checkpoint's weights replace at once."""
+
+    _drawn = frozenset(
+        f"{name}_"
+        for name in (
+            "normal",
+            "uniform",
+            "trunc_normal",
+            "erfinv",
+            "kaiming_normal",
+            "kaiming_uniform",
+            "xavier_normal",
+            "xavier_uniform",
+        )
+    )
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.__name__ in self._drawn:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep this thread's transformers from logging and drawing bars, whatever its verbosity."""
+    import transformers.utils.logging as transformers_logging
+
+    thread = threading.get_ident()
+
+    def keep(record: logging.LogRecord) -> bool:
+        return record.thread != thread or not record.name.startswith("transformers")
+
+    loggers = [logging.getLogger("transformers"), logging.getLogger()]
+    handlers = [handler for logger in loggers for handler in logger.handlers]
+    bars = transformers_logging.is_progress_bar_enabled()
+    for handler in handlers:
+        handler.addFilter(keep)
+    transformers_logging._tqdm_active = False
+    try:
+        yield
+    finally:
+        transformers_logging._tqdm_active = bars
+        for handler in handlers:
+            handler.removeFilter(keep)

@@ -1,0 +1,51 @@
+"""What goes in: texts checked, encoded to ragged windows, put into batches.
+
+The batch functions need torch and live in :mod:`sktransfer.inputs._batches`; they are loaded when
+first asked for, so that importing this package imports no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sktransfer.inputs._rows import EncodedRows, RowTokenizer, encode_rows
+from sktransfer.inputs._texts import check_texts
+
+if TYPE_CHECKING:
+    from sktransfer.inputs._batches import (
+        Batch,
+        collate_rows,
+        collate_windows,
+        epoch_batches,
+        split_by_tokens,
+    )
+    from sktransfer.inputs._lexical import LexicalVectorizer
+
+__all__ = [
+    "Batch",
+    "EncodedRows",
+    "LexicalVectorizer",
+    "RowTokenizer",
+    "check_texts",
+    "collate_rows",
+    "collate_windows",
+    "encode_rows",
+    "epoch_batches",
+    "split_by_tokens",
+]
+
+_LAZY = {
+    "Batch": "_batches",
+    "collate_rows": "_batches",
+    "collate_windows": "_batches",
+    "epoch_batches": "_batches",
+    "split_by_tokens": "_batches",
+    "LexicalVectorizer": "_lexical",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value

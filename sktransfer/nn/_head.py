@@ -1,0 +1,47 @@
+"""The linear head."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Head(nn.Module):
+    """Linear layer on the mean of the layers' L2-normalised features.
+
+    Normalised features make one regularisation strength right for any encoder and let layers
+    of unlike norm weigh alike; the scale keeps the head's gradient of the order of the
+    encoder's.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Width of the pooled features and number of scores.
+    scale : float
+        Factor on the normalised features.
+    dropout : float
+        Dropout rate on the features while training.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, *, scale: float, dropout: float
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(in_features, out_features)
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """Features (n_rows, in_features) that the linear layer sees."""
+        return functional.normalize(features.float(), dim=2).mean(dim=1) * self.scale
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scores (n_rows, out_features) of features (n_rows, n_layers, in_features)."""
+        return self.linear(self.dropout(self.normalise(features)))
+
+    @torch.no_grad()
+    def set_weights(self, coef: Tensor, intercept: Tensor) -> None:
+        """Set the linear layer to `coef` (out, in) and `intercept` (out,)."""
+        self.linear.weight.copy_(coef)
+        self.linear.bias.copy_(intercept)

@@ -1,0 +1,23 @@
+"""What the machine decides: device, precision, random state, memory."""
+
+from sktransfer.runtime._device import (
+    autocast,
+    is_out_of_memory,
+    resolve_device,
+    resolve_precision,
+    token_budget,
+    use_device,
+)
+from sktransfer.runtime._seeds import isolated_seed, rng_state, set_rng_state
+
+__all__ = [
+    "autocast",
+    "is_out_of_memory",
+    "isolated_seed",
+    "resolve_device",
+    "resolve_precision",
+    "rng_state",
+    "set_rng_state",
+    "token_budget",
+    "use_device",
+]

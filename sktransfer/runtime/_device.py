@@ -1,0 +1,123 @@
+"""Device, precision and memory policy."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+# Padded tokens of one forward and backward pass. Beyond these a CPU gains nothing and a
+# GPU of 8 GB still holds a base-size encoder; running out halves the budget anyway.
+_TOKEN_BUDGET = {"cpu": 4096, "mps": 8192, "cuda": 32768}
+
+
+def resolve_device(device: str) -> torch.device:
+    """Turn the parameter ``device`` into an available device.
+
+    Parameters
+    ----------
+    device : str
+        ``"auto"`` (CUDA, else Apple's MPS, else CPU) or any PyTorch device string.
+
+    Returns
+    -------
+    torch.device
+        An available device; ``"cuda"`` keeps the current CUDA device.
+
+    Raises
+    ------
+    ValueError
+        If the string is no device or the machine lacks it.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise ValueError(
+            f"device={device!r} is no device; use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'."
+        ) from None
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available.get(resolved.type, False):
+        raise ValueError(f"device={device!r} is not available on this machine; use device='auto'.")
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device={device!r}: this machine has {torch.cuda.device_count()} CUDA device(s)."
+        )
+    return resolved
+
+
+def resolve_precision(precision: str, device: torch.device, *, training: bool) -> torch.dtype:
+    """Turn the parameter ``precision`` into the dtype of the matrix products.
+
+    ``"auto"`` trains in bfloat16 where the chip multiplies it natively (without such units it
+    is several times slower than float32) and predicts in float32, so that a text's score does
+    not depend on the texts beside it.
+    """
+    if precision == "float32":
+        return torch.float32
+    if precision == "bfloat16":
+        return torch.bfloat16
+    if not training:
+        return torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if device.type == "cpu" and _cpu_has_bfloat16():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
+
+
+@contextlib.contextmanager
+def autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Context in which matrix products run in `dtype`; float32 leaves everything as it is."""
+    if dtype is torch.float32:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.autocast(device.type, dtype=dtype))
+        if device.type == "cpu":
+            # The CPU's fused attention has a backward pass twice as slow in bfloat16 as plain
+            # matrix products at the lengths of a window.
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        yield
+
+
+@contextlib.contextmanager
+def use_device(module: nn.Module, device: torch.device) -> Iterator[None]:
+    """Hold `module` on `device` for the block and bring it back to the CPU afterwards."""
+    module.to(device)
+    try:
+        yield
+    finally:
+        module.to("cpu")
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def token_budget(device: torch.device) -> int:
+    """Padded tokens that one forward pass takes on `device` unless memory runs out."""
+    return _TOKEN_BUDGET.get(device.type, _TOKEN_BUDGET["cpu"])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that the device, or the CPU's allocator, had no memory left."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in message or "can't allocate memory" in message
+    )

@@ -1,0 +1,102 @@
+"""Binary and multiclass classification."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+from torch.nn import functional
+
+from sktransfer.tasks._protocol import LinearWeights
+
+# Below every score of a class with examples, so that a class announced in `partial_fit` but
+# not yet seen is possible and never preferred.
+_UNSEEN_MARGIN = 2.0
+
+
+class ClassificationTask:
+    """One of `classes` for each row.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Sorted distinct labels.
+    """
+
+    def __init__(self, classes: NDArray[Any]) -> None:
+        self.classes = classes
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of scores a row, one for each class."""
+        return len(self.classes)
+
+    def encode(self, y: NDArray[Any]) -> Tensor:
+        """Positions of the labels `y` in `classes`.
+
+        Raises
+        ------
+        ValueError
+            If `y` has a label that is not among the classes.
+        """
+        codes = np.searchsorted(self.classes, y).clip(max=len(self.classes) - 1)
+        unknown = np.flatnonzero(self.classes[codes] != y)
+        if len(unknown):
+            row = int(unknown[0])
+            raise ValueError(
+                f"y has the label {y[row]!r} in row {row}, which is not among the classes "
+                f"{list(self.classes)!r}."
+            )
+        return torch.from_numpy(codes.astype(np.int64))
+
+    def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of each row."""
+        return functional.cross_entropy(scores, targets, reduction="none")
+
+    def solve(
+        self, features: Any, targets: Tensor, weights: NDArray[np.float64], *, C: float
+    ) -> LinearWeights:
+        """Logistic regression, its scores centred over the classes.
+
+        Parameters
+        ----------
+        features : array or sparse matrix of shape (n_rows, n_features)
+            Fixed features.
+        targets : Tensor of shape (n_rows,)
+            Class codes.
+        weights : ndarray of shape (n_rows,)
+            Weight of each row: two rows equal one of twice the weight.
+        C : float
+            Inverse of the regularisation strength.
+
+        Returns
+        -------
+        LinearWeights
+            Zero for classes without rows, with an intercept below all others.
+        """
+        codes = targets.numpy()
+        present = np.unique(codes)
+        coef = np.zeros((self.n_outputs, features.shape[1]), dtype=np.float32)
+        intercept = np.zeros(self.n_outputs, dtype=np.float32)
+        if len(present) > 1:
+            solver = LogisticRegression(C=C, max_iter=1000, tol=1e-5)
+            solver.fit(features, codes, sample_weight=weights)
+            if len(present) == 2:
+                # One score z of scikit-learn is the pair (-z/2, z/2) of a softmax.
+                coef[present] = np.vstack([-solver.coef_, solver.coef_]) / 2
+                intercept[present] = np.hstack([-solver.intercept_, solver.intercept_]) / 2
+            else:
+                coef[present] = solver.coef_
+                intercept[present] = solver.intercept_
+        absent = np.setdiff1d(np.arange(self.n_outputs), present)
+        if len(absent):
+            intercept[absent] = intercept[present].min() - _UNSEEN_MARGIN
+        return LinearWeights(coef, intercept)
+
+    def score(self, scores: NDArray[np.float32], targets: Tensor) -> float:
+        """Accuracy."""
+        return float(np.mean(scores.argmax(axis=1) == targets.numpy()))

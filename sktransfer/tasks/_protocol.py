@@ -1,0 +1,47 @@
+"""What the template in `_base` asks of a task."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class LinearWeights(NamedTuple):
+    """Weights of a linear layer: `coef` (n_outputs, n_features), `intercept` (n_outputs,)."""
+
+    coef: NDArray[np.float32]
+    intercept: NDArray[np.float32]
+
+    def scores(self, features: Any) -> NDArray[np.float32]:
+        """Scores (n_rows, n_outputs) of dense or sparse features."""
+        return np.asarray(features @ self.coef.T + self.intercept, dtype=np.float32)
+
+
+class Task(Protocol):
+    """Targets, loss and a convex solution for given features."""
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of scores a row."""
+        ...
+
+    def encode(self, y: Any) -> Tensor:
+        """Targets as the loss takes them."""
+        ...
+
+    def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Loss of each row."""
+        ...
+
+    def solve(
+        self, features: Any, targets: Tensor, weights: NDArray[np.float64], *, C: float
+    ) -> LinearWeights:
+        """Regularised linear model on fixed `features`."""
+        ...
+
+    def score(self, scores: NDArray[np.float32], targets: Tensor) -> float:
+        """Quality of `scores`, the higher the better."""
+        ...

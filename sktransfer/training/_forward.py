@@ -1,0 +1,90 @@
+"""The forward pass over many rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sktransfer.inputs import EncodedRows
+from sktransfer.inputs._batches import collate_windows, split_by_tokens
+from sktransfer.nn import TransferModel, pool_windows
+from sktransfer.runtime import autocast, is_out_of_memory, token_budget
+
+_WINDOWS_AT_ONCE = 4096
+
+
+@torch.inference_mode()
+def pooled_features(
+    model: TransferModel,
+    rows: EncodedRows,
+    pad_id: int,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Features (n_rows, n_layers, pooled_size) of `rows`, on the CPU, in the order of the rows.
+
+    Windows of like length are encoded together, whatever text they come from, so that neither
+    padding nor one very long text costs more than a batch of memory. The model is left in the
+    mode it had.
+    """
+    was_training = model.training
+    modes = {module: module.training for module in model.modules()} if was_training else {}
+    model.eval()
+    try:
+        vectors, counts = _window_features(model, rows, pad_id, device, dtype)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return _pool_rows(vectors, counts, rows.row_start, model.pooling)
+
+
+def _window_features(
+    model: TransferModel,
+    rows: EncodedRows,
+    pad_id: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    lengths = rows.lengths
+    vectors: Tensor | None = None
+    counts = torch.empty(len(lengths), dtype=torch.int64)
+    pending = split_by_tokens(lengths, token_budget(device))[::-1]
+    while pending:
+        windows = pending.pop()
+        batch = collate_windows(rows, windows, pad_id).to(device)
+        out_of_memory = False
+        try:
+            with autocast(device, dtype):
+                batch_vectors, batch_counts = model.window_features(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or len(windows) == 1:
+                raise
+            out_of_memory = True
+        if out_of_memory:
+            half = len(windows) // 2
+            pending += [windows[half:], windows[:half]]
+            continue
+        if vectors is None:
+            vectors = torch.empty(len(lengths), *batch_vectors.shape[1:])
+        vectors[windows] = batch_vectors.cpu()
+        counts[windows] = batch_counts.cpu()
+    assert vectors is not None, "no rows"
+    return vectors, counts
+
+
+def _pool_rows(
+    vectors: Tensor, counts: Tensor, row_start: NDArray[np.int64], pooling: str
+) -> Tensor:
+    n_windows = np.diff(row_start)
+    features = torch.empty(len(n_windows), vectors.shape[1], vectors[0, 0].numel())
+    # Rows with the same number of windows together: padding to the longest would need memory
+    # for all rows times the windows of one.
+    for count in np.unique(n_windows):
+        members = np.flatnonzero(n_windows == count)
+        for chunk in np.array_split(members, -(-len(members) * int(count) // _WINDOWS_AT_ONCE)):
+            index = torch.from_numpy(row_start[chunk][:, None] + np.arange(count))
+            features[chunk] = pool_windows(vectors, counts, index, pooling)
+    return features

@@ -1,0 +1,118 @@
+"""Which parameters train, at which rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from torch import nn
+
+from sktransfer.encoders import Encoder
+from sktransfer.nn import TransferModel
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How a model is fine-tuned; the fields are parameters of the estimators."""
+
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+    layer_decay: float
+    weight_decay: float
+    schedule: str
+    warmup_fraction: float
+    trainable_layers: int | Literal["all"] | None
+    gradual_unfreezing: bool
+
+    def unfrozen_layers(self, epoch: int, n_layers: int) -> int:
+        """Encoder layers, from the top, that train in `epoch` (from 0) of `n_layers`.
+
+        With gradual unfreezing one more layer joins each epoch, or as many more as it takes to
+        reach the deepest in the last epoch.
+        """
+        if isinstance(self.trainable_layers, int):
+            n_layers = min(self.trainable_layers, n_layers)
+        if not self.gradual_unfreezing:
+            return n_layers
+        layers_per_epoch = max(1, math.ceil(n_layers / self.n_epochs))
+        return min(n_layers, layers_per_epoch * (epoch + 1))
+
+
+class ParameterGroup(TypedDict):
+    """One group of the optimiser; `initial_lr` is what the schedule multiplies."""
+
+    params: list[nn.Parameter]
+    lr: float
+    initial_lr: float
+    weight_decay: float
+
+
+def trainable_stack(model: TransferModel, plan: TrainingPlan) -> list[list[nn.Module]]:
+    """Modules that train under `plan`, head first, then layer by layer towards the input.
+
+    Parameters of the encoder outside its layers and embeddings (a final norm) go with the last
+    layer.
+    """
+    encoder = model.encoder
+    assert isinstance(encoder, Encoder)
+    layers = encoder.layers()
+    stack: list[list[nn.Module]] = [[model.head]]
+    stack += [[layer] for layer in reversed(layers)]
+    if plan.trainable_layers == "all":
+        stack.append(encoder.embedding_modules())
+    elif plan.trainable_layers is not None:
+        stack = stack[: 1 + plan.trainable_layers]
+    return stack
+
+
+def freeze_all_but(model: TransferModel, modules: list[list[nn.Module]]) -> None:
+    """Let only `modules` train; the rest computes as in prediction, without dropout."""
+    model.requires_grad_(False)
+    model.eval()
+    for group in modules:
+        for module in group:
+            module.requires_grad_(True)
+            module.train()
+    if len(modules) > 1:
+        for parameter in _loose_parameters(model):
+            parameter.requires_grad_(True)
+
+
+def parameter_groups(model: TransferModel, plan: TrainingPlan) -> list[ParameterGroup]:
+    """Parameter groups with rates falling by ``layer_decay`` a layer below the top one.
+
+    Discriminative fine-tuning of Howard and Ruder (2018): the head and the top layer train at
+    ``learning_rate``, each layer below at ``layer_decay`` times the rate of the one above.
+    Biases and norms are not decayed.
+    """
+    groups: list[ParameterGroup] = []
+    for depth, modules in enumerate(trainable_stack(model, plan)):
+        parameters = [p for module in modules for p in module.parameters()]
+        if depth == 1:
+            parameters += _loose_parameters(model)
+        rate = plan.learning_rate * plan.layer_decay ** max(0, depth - 1)
+        for is_matrix in (True, False):
+            members = [p for p in parameters if (p.ndim > 1) is is_matrix]
+            if members:
+                groups.append(
+                    ParameterGroup(
+                        params=members,
+                        lr=rate,
+                        initial_lr=rate,
+                        weight_decay=plan.weight_decay if is_matrix else 0.0,
+                    )
+                )
+    return groups
+
+
+def _loose_parameters(model: TransferModel) -> list[nn.Parameter]:
+    encoder = model.encoder
+    assert isinstance(encoder, Encoder)
+    placed = {
+        id(parameter)
+        for module in [*encoder.layers(), *encoder.embedding_modules()]
+        for parameter in module.parameters()
+    }
+    return [p for p in encoder.parameters() if id(p) not in placed]

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sktransfer.runtime import (
+    autocast,
+    is_out_of_memory,
+    resolve_device,
+    resolve_precision,
+    token_budget,
+    use_device,
+)
+from sktransfer.runtime import _device
+
+CPU = torch.device("cpu")
+
+
+def test_auto_prefers_the_accelerator() -> None:
+    expected = "cuda" if torch.cuda.is_available() else CPU.type
+    assert resolve_device("auto").type in {expected, "mps"}
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", ""])
+def test_unusable_devices_are_named(device: str) -> None:
+    with pytest.raises(ValueError, match=f"device='{device}'"):
+        resolve_device(device)
+
+
+def test_precision_follows_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has_it, dtype in [(True, torch.bfloat16), (False, torch.float32)]:
+        monkeypatch.setattr(_device, "_cpu_has_bfloat16", lambda has_it=has_it: has_it)
+        assert resolve_precision("auto", CPU, training=True) is dtype
+        assert resolve_precision("auto", CPU, training=False) is torch.float32
+        assert resolve_precision("bfloat16", CPU, training=False) is torch.bfloat16
+        assert resolve_precision("float32", CPU, training=True) is torch.float32
+
+
+def test_autocast_changes_only_what_it_is_asked_to() -> None:
+    matrix = torch.ones(2, 2)
+    with autocast(CPU, torch.float32):
+        assert (matrix @ matrix).dtype is torch.float32
+    with autocast(CPU, torch.bfloat16):
+        assert (matrix @ matrix).dtype is torch.bfloat16
+        assert not torch.backends.cuda.flash_sdp_enabled()
+    assert torch.backends.cuda.flash_sdp_enabled()
+
+
+
+def test_memory_errors_are_told_from_others() -> None:
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_every_device_has_a_budget() -> None:
+    assert token_budget(CPU) >= 512
+    assert token_budget(torch.device("xpu")) == token_budget(CPU)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+
+from sktransfer.tasks import ClassificationTask
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 5))
+LABELS = np.array(["a", "b", "c"])[(X[:, :3] + RNG.normal(size=(60, 3))).argmax(axis=1)]
+
+
+@pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c"]])
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_matrix])
+def test_solution_has_the_probabilities_of_logistic_regression(classes, convert) -> None:
+    kept = np.isin(LABELS, classes)
+    features, y = convert(X[kept]), LABELS[kept]
+    task = ClassificationTask(np.array(classes))
+    weights = task.solve(features, task.encode(y), np.ones(len(y)), C=2.0)
+    expected = LogisticRegression(C=2.0, tol=1e-8, max_iter=1000).fit(features, y)
+    np.testing.assert_allclose(
+        softmax(weights.scores(features), axis=1), expected.predict_proba(features), atol=1e-4
+    )
+
+
+def test_weight_two_is_the_row_twice() -> None:
+    task = ClassificationTask(np.array(["a", "b", "c"]))
+    row_weights = np.where(np.arange(60) < 20, 2.0, 1.0)
+    weighted = task.solve(X, task.encode(LABELS), row_weights, C=1.0)
+    twice = np.concatenate([X[:20], X]), np.concatenate([LABELS[:20], LABELS])
+    repeated = task.solve(twice[0], task.encode(twice[1]), np.ones(80), C=1.0)
+    np.testing.assert_allclose(weighted.coef, repeated.coef, atol=1e-5)
+
+
+def test_classes_without_rows_are_possible_but_never_preferred() -> None:
+    task = ClassificationTask(np.array(["a", "b", "c", "d"]))
+    weights = task.solve(X, task.encode(LABELS), np.ones(60), C=1.0)
+    scores = weights.scores(np.zeros((1, 5)))
+    assert scores.argmin() == 3
+    assert softmax(scores)[0, 3] > 0.001
+    one = task.solve(X, torch.zeros(60, dtype=torch.int64), np.ones(60), C=1.0)
+    assert one.scores(X).argmax(axis=1).tolist() == [0] * 60
+
+
+def test_labels_outside_of_the_classes_are_named() -> None:
+    task = ClassificationTask(np.array([1, 3]))
+    assert task.encode(np.array([3, 1])).tolist() == [1, 0]
+    for label in (0, 2, 9):
+        with pytest.raises(ValueError, match=rf"{label}.* in row 1"):
+            task.encode(np.array([3, label]))
+
+
+def test_loss_and_score() -> None:
+    task = ClassificationTask(np.array(["a", "b"]))
+    scores = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    targets = torch.tensor([0, 1])
+    loss = task.loss(scores, targets)
+    assert loss[0].item() == pytest.approx(np.log1p(np.exp(-2)))
+    assert loss[1].item() == pytest.approx(np.log(2))
+    assert task.score(scores.numpy(), targets) == 0.5

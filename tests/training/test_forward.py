@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sktransfer.inputs._batches import collate_rows
+from sktransfer.training import pooled_features
+from tests.toys import ToyEncoder, letter_rows, toy_model
+
+TEXTS = ["abc" * 20, "b", "hello", "xyz" * 7, "", "b"]
+CPU = torch.device("cpu")
+
+
+def features(model, rows, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return pooled_features(model, rows, 0, device=CPU, dtype=dtype)
+
+
+@pytest.mark.parametrize("max_length", [512, 9])
+def test_rows_come_back_in_order_with_windows_pooled(max_length: int) -> None:
+    rows = letter_rows(TEXTS, max_length=max_length)
+    model = toy_model(ToyEncoder(), n_layers=2)
+    found = features(model, rows)
+    for row in range(len(TEXTS)):
+        alone = model.features(collate_rows(rows, np.array([row]), 0))[0]
+        torch.testing.assert_close(found[row], alone)
+
+
+def test_out_of_memory_halves_the_batch() -> None:
+    rows = letter_rows(TEXTS)
+    plain = toy_model()
+    expected = features(plain, rows)
+    assert max(plain.encoder.passes) > 64
+    small = toy_model()
+    small.encoder.most_tokens = 64
+    torch.testing.assert_close(features(small, rows), expected)
+
+
+def test_one_window_too_large_raises() -> None:
+    model = toy_model()
+    model.encoder.most_tokens = 10
+    with pytest.raises(torch.OutOfMemoryError):
+        features(model, letter_rows(TEXTS))
+
+
+def test_modes_are_restored_and_dropout_is_off() -> None:
+    model = toy_model(ToyEncoder(dropout=0.9))
+    model.train()
+    model.encoder.blocks[0].eval()
+    rows = letter_rows(TEXTS)
+    torch.testing.assert_close(features(model, rows), features(model, rows), rtol=0, atol=0)
+    assert model.training
+    assert not model.encoder.blocks[0].training
+    assert model.encoder.blocks[1].training

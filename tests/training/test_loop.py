@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from sktransfer.nn import TransferModel
+from sktransfer.training import BestWeights, TrainingData, TrainingResult, train
+from sktransfer.training._loop import MAX_TRAINING_WINDOWS
+from tests.toys import ToyEncoder, letter_rows, toy_model
+from tests.training.test_parameters import PLAN
+
+CPU = torch.device("cpu")
+RNG = np.random.default_rng(3)
+WORDS = ["".join(RNG.choice(list("abcdefg"), RNG.integers(1, 30))) for _ in range(24)]
+LABELS = torch.tensor([int(word.count("a") > word.count("b")) for word in WORDS])
+FIT = replace(PLAN, learning_rate=0.05, layer_decay=0.9, n_epochs=5)
+
+
+def cross_entropy(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return functional.cross_entropy(scores, targets, reduction="none")
+
+
+def data(
+    words: list[str] = WORDS, labels: torch.Tensor = LABELS, weights: list[float] | None = None
+) -> TrainingData:
+    row_weights = torch.ones(len(words)) if weights is None else torch.tensor(weights)
+    return TrainingData(letter_rows(words, max_length=16), labels, row_weights, pad_id=0)
+
+
+def run(
+    model: TransferModel,
+    training_data: TrainingData | None = None,
+    plan=FIT,
+    *,
+    dtype: torch.dtype = torch.float32,
+    on_epoch_end: Callable[[int, float], bool] = lambda epoch, loss: False,
+) -> TrainingResult:
+    return train(
+        model,
+        training_data or data(),
+        cross_entropy,
+        plan,
+        device=CPU,
+        dtype=dtype,
+        rng=np.random.default_rng(0),
+        on_epoch_end=on_epoch_end,
+    )
+
+
+def weights_of(model: TransferModel) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_loss_falls_and_the_model_is_left_ready_to_predict() -> None:
+    model = toy_model()
+    result = run(model)
+    assert len(result.loss_curve) == 5
+    assert result.loss_curve[-1] < 0.7 * result.loss_curve[0]
+    assert not model.training
+    assert all(p.requires_grad and p.grad is None for p in model.parameters())
+
+
+def test_bfloat16_trains_float32_weights() -> None:
+    model = toy_model()
+    result = run(model, dtype=torch.bfloat16)
+    assert result.loss_curve[-1] < 0.8 * result.loss_curve[0]
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_no_epochs_leave_the_model_alone() -> None:
+    model = toy_model()
+    before = weights_of(model)
+    assert run(model, plan=replace(FIT, n_epochs=0)).loss_curve == []
+    torch.testing.assert_close(weights_of(model), before, rtol=0, atol=0)
+
+
+def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
+    whole, parts = toy_model(), toy_model()
+    parts.encoder.most_tokens = 40
+    run(whole)
+    run(parts)
+    assert max(whole.encoder.passes) > 40
+    torch.testing.assert_close(weights_of(parts), weights_of(whole), rtol=1e-4, atol=1e-5)
+
+
+def test_out_of_memory_repeats_dropout_from_the_same_state() -> None:
+    model = toy_model(ToyEncoder(dropout=0.3))
+    model.encoder.most_tokens = 40
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        first = run(model).loss_curve
+    again = toy_model(ToyEncoder(dropout=0.3))
+    again.encoder.most_tokens = 40
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert run(again).loss_curve == first
+
+
+def test_one_text_too_large_is_an_error_that_helps() -> None:
+    model = toy_model()
+    model.encoder.most_tokens = 4
+    with pytest.raises(MemoryError, match="max_length"):
+        run(model)
+
+
+def test_other_errors_are_not_taken_for_lack_of_memory() -> None:
+    def broken(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("shape mismatch")
+
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        train(
+            toy_model(),
+            data(),
+            broken,
+            FIT,
+            device=CPU,
+            dtype=torch.float32,
+            rng=np.random.default_rng(0),
+            on_epoch_end=lambda epoch, loss: False,
+        )
+
+
+def test_weight_two_has_the_gradient_of_two_rows() -> None:
+    # One batch of all rows: the expectation is exact.
+    doubled = [2.0] * 6 + [1.0] * 18
+    plan = replace(FIT, n_epochs=1, batch_size=100)
+    weighted, repeated = toy_model(), toy_model()
+    mean = sum(doubled) / 24
+    run(weighted, data(weights=[w / mean for w in doubled]), plan)
+    run(repeated, data(WORDS[:6] + WORDS, torch.cat([LABELS[:6], LABELS])), plan)
+    torch.testing.assert_close(weights_of(weighted), weights_of(repeated), rtol=1e-4, atol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice() -> None:
+    model = toy_model()
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        run(model, plan=replace(FIT, learning_rate=1e30))
+
+
+def test_the_hook_stops_the_loop() -> None:
+    assert len(run(toy_model(), on_epoch_end=lambda epoch, loss: epoch == 1).loss_curve) == 2
+
+
+def test_ctrl_c_returns_what_was_learnt() -> None:
+    def interrupt(epoch: int, loss: float) -> bool:
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return False
+
+    model = toy_model()
+    result = run(model, on_epoch_end=interrupt)
+    assert result.interrupted
+    assert len(result.loss_curve) == 2
+    assert not model.training
+
+
+@pytest.mark.parametrize("trainable_layers", [0, 1])
+def test_frozen_layers_do_not_move(trainable_layers: int) -> None:
+    model = toy_model()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    run(model, plan=replace(FIT, trainable_layers=trainable_layers))
+    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert "head.linear.weight" in moved
+    assert any("blocks.2" in name for name in moved) is (trainable_layers == 1)
+    assert not any("blocks.0" in name or "embeddings" in name for name in moved)
+
+
+def test_a_step_does_not_grow_with_the_longest_text() -> None:
+    model = toy_model()
+    run(model, data(["ab" * 4000, "ab"], torch.tensor([0, 1])), replace(FIT, n_epochs=1))
+    assert max(model.encoder.passes) <= 2 * MAX_TRAINING_WINDOWS * 16
+
+
+def test_best_weights_come_back() -> None:
+    model = toy_model()
+    best = BestWeights()
+    assert best.update(model, 0.5, 1)
+    kept = weights_of(model)
+    run(model)
+    assert not best.update(model, 0.4, 2)
+    best.restore(model)
+    assert best.epoch == 1
+    torch.testing.assert_close(weights_of(model), kept, rtol=0, atol=0)
