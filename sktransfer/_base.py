@@ -50,6 +50,9 @@ _LEAST_EPOCHS, _MOST_EPOCHS = 3, 20
 _HEAD_SCALE = 10.0
 _HEAD_DROPOUT = 0.1
 _LEXICAL_C = 10.0
+# Fine-tuned features separate the training rows, so that a weaker solution than the probe's is
+# the calibrated one; scores of many classes lie closer together and need larger weights.
+_REFIT_C_PER_CLASS = 0.5
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,16 @@ class LexicalChannel:
 
 @dataclass(frozen=True)
 class _Session:
-    """All that one run of the template works with; the estimator changes only at its end."""
+    """All that one run of the template works with; the estimator changes only at its end.
+
+    `whole` tells `fit`, which sees all rows there are, from `partial_fit`.
+    """
 
     rows: TextRows
     validation: TextRows | None
     task: Task
     plan: TrainingPlan
-    lexical: bool
+    whole: bool
     model: TransferModel
     tokenizer: Tokenizer
     source: EncoderHandle | None
@@ -102,6 +108,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     become predictions; everything else is here.
     """
 
+    # Of every estimator; each has those that its constructor names.
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "encoder": [str, os.PathLike, EncoderHandle],
         "pooling": [StrOptions(set(POOLINGS))],
@@ -110,6 +117,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         "long_texts": [StrOptions({"window", "truncate"})],
         "trainable_layers": [StrOptions({"all"}), Interval(Integral, 0, None, closed="left"), None],
         "gradual_unfreezing": ["boolean"],
+        "head_refit": ["boolean"],
         "head_init": [StrOptions({"probe", "random"})],
         "C": [Interval(Real, 0, None, closed="neither")],
         "max_epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
@@ -119,6 +127,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "schedule": [StrOptions(set(SCHEDULES))],
         "warmup_fraction": [Interval(Real, 0, 1, closed="left")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "contrastive_weight": [Interval(Real, 0, None, closed="left")],
         "lexical_weight": [Interval(Real, 0, 1, closed="both")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -206,7 +216,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             session = replace(
                 session,
                 plan=replace(session.plan, n_epochs=1, schedule="constant"),
-                lexical=False,
+                whole=False,
             )
             attributes = self._run(session, None, warm=warm)
         self._adopt(attributes, X)
@@ -242,9 +252,11 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             raise ValueError("X_val and y_val belong together: give both or neither.")
         if X_val is None:
             return None
-        texts = self._check_rows(X_val, reset=False) if hasattr(self, "model_") else None
-        texts = check_texts(X_val, name="X_val") if texts is None else texts
-        y = self._check_targets(y_val)
+        try:
+            texts = self._check_rows(X_val, reset=True)
+            y = self._check_targets(y_val)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"X_val, y_val: {error}") from error
         check_consistent_length(texts, y)
         return TextRows(texts, y, np.ones(len(texts)))
 
@@ -276,7 +288,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             validation=validation,
             task=task,
             plan=self._plan(len(rows.texts)),
-            lexical=self.lexical_weight > 0,
+            whole=True,
             model=model,
             tokenizer=tokenizer,
             source=source,
@@ -295,7 +307,9 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         n_epochs = self.max_epochs
         if n_epochs == "auto":
             steps_per_epoch = -(-n_rows // self.batch_size)
-            n_epochs = int(np.clip(-(-_LEAST_STEPS // steps_per_epoch), _LEAST_EPOCHS, _MOST_EPOCHS))
+            n_epochs = int(
+                np.clip(-(-_LEAST_STEPS // steps_per_epoch), _LEAST_EPOCHS, _MOST_EPOCHS)
+            )
             if self.trainable_layers == 0 and self.head_init == "probe":
                 # The probe already is the best head on features that cannot change.
                 n_epochs = 0
@@ -320,7 +334,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         monitor = _Monitor(self, session, tasks)
         with use_device(model, session.device):
             if not warm and self.head_init == "probe":
-                self._set_probe(session, encoded, targets, weights)
+                self._solve_head(session, encoded, targets, weights, C=self.C)
             data = TrainingData(
                 encoded,
                 targets,
@@ -338,6 +352,9 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 on_epoch_end=monitor,
             )
             monitor.finish(result.interrupted)
+            if session.whole and self.head_refit and result.loss_curve:
+                refit_C = _REFIT_C_PER_CLASS * task.n_outputs
+                self._solve_head(session, encoded, targets, weights, C=refit_C, is_frozen=False)
         return {
             **self._task_attributes(task),
             "model_": model,
@@ -351,47 +368,52 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             "device_": str(session.device),
         }
 
-    def _set_probe(
+    def _solve_head(
         self,
         session: _Session,
         encoded: EncodedRows,
         targets: Tensor,
         weights: NDArray[np.float64],
+        *,
+        C: float,
+        is_frozen: bool = True,
     ) -> None:
-        """Solve the linear probe on the frozen features and put it into the head."""
+        """Solve the convex problem that the head poses on the encoder's present features."""
         texts = session.rows.texts
         first, inverse = _distinct(texts)
 
         def compute() -> NDArray[np.float32]:
-            rows = encoded if len(first) == len(texts) else encoded.take(first)
             features = pooled_features(
                 session.model,
-                rows,
+                encoded if len(first) == len(texts) else encoded.take(first),
                 session.tokenizer.pad_id,
                 device=session.device,
                 dtype=session.dtype,
             )
             return np.asarray(features.numpy())
 
-        cached = check_memory(self.memory).cache(_frozen_features, ignore=["compute"])
-        key = (
-            session.source.digest if self.memory is not None and session.source else None,
-            self.pooling,
-            self.pooling_layers,
-            self.max_length,
-            self.long_texts,
-            str(session.dtype),
-        )
-        features = cached([texts[i] for i in first] if self.memory else [], key, compute=compute)
+        if is_frozen and self.memory is not None and session.source is not None:
+            cached = check_memory(self.memory).cache(_frozen_features, ignore=["compute"])
+            key = (
+                session.source.digest,
+                self.pooling,
+                self.pooling_layers,
+                self.max_length,
+                self.long_texts,
+                str(session.dtype),
+            )
+            features = cached([texts[i] for i in first], key, compute=compute)
+        else:
+            features = compute()
         head = session.model.head
         inputs = head.normalise(torch.from_numpy(features)).double().numpy()[inverse]
-        solution = session.task.solve(inputs, targets, weights, C=self.C)
+        solution = session.task.solve(inputs, targets, weights, C=C)
         head.set_weights(torch.from_numpy(solution.coef), torch.from_numpy(solution.intercept))
 
     def _fit_lexical(
         self, session: _Session, targets: Tensor, weights: NDArray[np.float64]
     ) -> LexicalChannel | None:
-        if not session.lexical:
+        if not session.whole or self.lexical_weight == 0:
             return None
         vectorizer = LexicalVectorizer()
         columns = vectorizer.fit_transform(session.rows.texts, session.rows.weights)
@@ -442,8 +464,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         with torch.inference_mode():
             scores = np.asarray(self.model_.head(features).numpy())
         if self.lexical_ is not None:
-            weight = np.float32(self.lexical_weight)
-            scores = (1 - weight) * scores + weight * self.lexical_.scores(texts)
+            scores = scores + np.float32(self.lexical_weight) * self.lexical_.scores(texts)
         return scores[inverse]
 
     # What a subclass says.
@@ -535,7 +556,8 @@ class _Monitor:
     def _has_stalled(self, epoch: int) -> bool:
         if not self.estimator.early_stopping or self.best.epoch is None:
             return False
-        return epoch - self.best.epoch >= self.estimator.n_iter_no_change
+        patience: int = self.estimator.n_iter_no_change
+        return epoch - self.best.epoch >= patience
 
     def _report(self, epoch: int, loss: float, score: float | None) -> None:
         if not self.estimator.verbose:

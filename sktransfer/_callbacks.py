@@ -18,6 +18,9 @@ except ImportError:  # scikit-learn < 1.9
         return method
 
 
+__all__ = ["CallbackSupportMixin", "EpochTasks", "with_callbacks"]
+
+
 class EpochTasks:
     """Reports the epochs of one `fit` to the callbacks of an estimator.
 

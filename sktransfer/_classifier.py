@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import joblib
 import numpy as np
@@ -12,7 +12,6 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -50,7 +49,10 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         Whether layers join the training one by one, from the top, epoch by epoch [1]_.
     head_init : {"probe", "random"}, default="probe"
         Where the head starts: at the logistic regression on frozen features, or at random.
-    C : float, default=1.0
+    head_refit : bool, default=True
+        Whether the head is solved once more, on the fine-tuned features: as accurate as the
+        trained head, and its probabilities are better calibrated.
+    C : float, default=10.0
         Inverse regularisation strength of the probe.
     max_epochs : int or "auto", default="auto"
         Passes over the rows; ``"auto"`` makes more of them the fewer rows there are. With 0 the
@@ -63,12 +65,15 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         Factor on the rate from each layer to the one below [1]_.
     weight_decay : float, default=0.01
         Decoupled weight decay of weight matrices.
+    contrastive_weight : float, default=1.0
+        Weight of a supervised contrastive loss beside the cross-entropy: rows of a batch are
+        pulled towards those of their class and away from the others [2]_. 0 is off.
     schedule : {"linear", "slanted_triangular", "cosine", "constant"}, default="linear"
         Learning rate after the warmup.
     warmup_fraction : float, default=0.1
         Share of the steps over which the rate rises.
     lexical_weight : float, default=0.3
-        Share of the TF-IDF model in the scores, from 0 (off) to 1.
+        Weight of the TF-IDF model's scores beside the network's, from 0 (off) to 1.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn.
     early_stopping : bool, default=False
@@ -126,6 +131,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     ----------
     .. [1] Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification",
        2018, arXiv:1801.06146.
+    .. [2] Gunel et al., "Supervised Contrastive Learning for Pre-trained Language Model
+       Fine-tuning", 2021, arXiv:2011.01403.
 
     Examples
     --------
@@ -136,11 +143,6 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     >>> clf.predict(["what a beautiful movie", "boring"])
     array(['good', 'bad'], dtype='<U4')
     """
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseTransferEstimator._parameter_constraints,
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-    }
 
     def __init__(
         self,
@@ -153,12 +155,14 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         trainable_layers: int | Literal["all"] | None = None,
         gradual_unfreezing: bool = False,
         head_init: str = "probe",
-        C: float = 1.0,
+        head_refit: bool = True,
+        C: float = 10.0,
         max_epochs: int | Literal["auto"] = "auto",
         batch_size: int = 16,
         learning_rate: float = 3e-4,
         layer_decay: float = 0.8,
         weight_decay: float = 0.01,
+        contrastive_weight: float = 1.0,
         schedule: str = "linear",
         warmup_fraction: float = 0.1,
         lexical_weight: float = 0.3,
@@ -181,12 +185,14 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         self.trainable_layers = trainable_layers
         self.gradual_unfreezing = gradual_unfreezing
         self.head_init = head_init
+        self.head_refit = head_refit
         self.C = C
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.layer_decay = layer_decay
         self.weight_decay = weight_decay
+        self.contrastive_weight = contrastive_weight
         self.schedule = schedule
         self.warmup_fraction = warmup_fraction
         self.lexical_weight = lexical_weight
@@ -241,7 +247,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
                     f"{list(known)!r}."
                 )
         rows = self._check_training_rows(X, y, sample_weight)
-        self._continue(rows, ClassificationTask(known), X)
+        self._continue(rows, self._task(known), X)
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -308,16 +314,16 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def _check_targets(self, y: Any) -> NDArray[Any]:
-        y = column_or_1d(y, warn=True)
-        if y.dtype.kind in "fO":
-            for row, label in enumerate(y):
+        labels: NDArray[Any] = np.asarray(column_or_1d(y, warn=True))
+        if labels.dtype.kind in "fO":
+            for row, label in enumerate(labels):
                 if label is None or label != label:
                     raise ValueError(
                         f"Input y contains NaN: the label in row {row} is missing. "
                         "Drop the row or give it a label."
                     )
-        check_classification_targets(y)
-        return y
+        check_classification_targets(labels)
+        return labels
 
     def _make_task(self, y: NDArray[Any]) -> Task:
         classes = np.unique(y)
@@ -334,7 +340,10 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
                     "warm_start=False to fit from scratch."
                 )
             classes = self.classes_
-        return ClassificationTask(classes)
+        return self._task(classes)
+
+    def _task(self, classes: NDArray[Any]) -> ClassificationTask:
+        return ClassificationTask(classes, contrastive_weight=self.contrastive_weight)
 
     def _target_weights(self, rows: TextRows) -> NDArray[np.float64]:
         if self.class_weight is None:

@@ -14,13 +14,13 @@ _FILLERS = "the movie was and with a story it actor scene in time".split()  # no
 
 
 def reviews(
-    n_rows: int, *, n_classes: int = 2, seed: int = 0, n_fillers: int = 5
+    n_rows: int, *, n_classes: int = 2, seed: int = 0, n_fillers: int = 3
 ) -> tuple[list[str], NDArray[np.str_]]:
     """Texts and their labels, as many of each class as of the others."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.resize(list(_SIGNALS)[:n_classes], n_rows))
     texts = []
     for label in labels:
-        words = [*rng.choice(_SIGNALS[label], 2), *rng.choice(_FILLERS, n_fillers)]
+        words = [*rng.choice(_SIGNALS[label], 3), *rng.choice(_FILLERS, n_fillers)]
         texts.append(" ".join(rng.permutation(words)))
     return texts, labels

@@ -257,10 +257,10 @@ def test_runs_in_another_thread():
 
 
 def test_global_random_state_and_estimators_untouched():
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()
     estimators = cheap()
     compare(*make_texts(), estimators, budgets=[12])
-    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
     assert not hasattr(estimators["majority"], "classes_")
 
 

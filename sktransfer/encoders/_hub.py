@@ -67,7 +67,7 @@ def download(repo_id: str, revision: str = "") -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     # The client's own base of connection errors: httpx, or what took its place.
-    http_error: type[BaseException] = HfHubHTTPError.__bases__[0]
+    http_error: type[Exception] = HfHubHTTPError.__bases__[0]
     try:
         # One short question first: the downloads of the hub's client retry for minutes.
         info = HfApi().model_info(repo_id, revision=revision or None, timeout=TIMEOUT_SECONDS)

@@ -29,18 +29,21 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
-TOKENIZER_FILES = (
+VOCABULARY_FILES = (
     "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
     "vocab.txt",
     "vocab.json",
-    "merges.txt",
     "spm.model",
     "spiece.model",
     "tokenizer.model",
     "sentencepiece.bpe.model",
+)
+TOKENIZER_FILES = (
+    *VOCABULARY_FILES,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
 )
 # Models without positions of their own (T5) take windows of any length.
 UNLIMITED = 1 << 20
@@ -366,6 +369,9 @@ def _read_tokenizer(folder: Path, config: PreTrainedConfig) -> FastTokenizer:
 def _convert_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
+    if not any((folder / name).is_file() for name in VOCABULARY_FILES):
+        # transformers would make an empty vocabulary up.
+        raise ValueError(f"encoder: {folder} has no tokenizer.json and no other vocabulary.")
     with _quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(
@@ -399,7 +405,6 @@ class _NoRandomInit(TorchFunctionMode):
             "normal",
             "uniform",
             "trunc_normal",
-            "erfinv",
             "kaiming_normal",
             "kaiming_uniform",
             "xavier_normal",
@@ -415,9 +420,12 @@ class _NoRandomInit(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func.__name__ in self._drawn:
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
+        if func.__name__ not in self._drawn:
+            return func(*args, **kwargs)
+        tensor: Tensor = args[0] if args else kwargs["tensor"]
+        # Not left as it is: draws from a truncated normal are repeated while out of bounds.
+        tensor.detach().fill_(kwargs.get("mean", args[1] if len(args) > 1 else 0.0))
+        return tensor
 
 
 @contextlib.contextmanager

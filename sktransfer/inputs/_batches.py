@@ -9,7 +9,6 @@ from torch import Tensor
 
 from sktransfer.inputs._rows import EncodedRows, join_ranges
 
-_PAD_MULTIPLE = 8  # what matrix units like; also bounds the number of distinct shapes
 _BUCKET_BATCHES = 50
 _LENGTH_NOISE = 0.1
 
@@ -117,7 +116,7 @@ def split_by_tokens(lengths: NDArray[np.integer], token_budget: int) -> list[NDA
     groups: list[NDArray[np.intp]] = []
     start = 0
     while start < len(order):
-        stop = start + max(1, token_budget // _padded(by_length[start]))
+        stop = start + max(1, token_budget // max(int(by_length[start]), 1))
         groups.append(order[start:stop])
         start = stop
     return groups
@@ -216,7 +215,7 @@ def _collate(
 ) -> Batch:
     windows = [rows.windows[i] for i in window_ids.tolist()]
     lengths = rows.lengths[window_ids][:, None]
-    positions = np.arange(_padded(int(lengths.max(initial=1))))
+    positions = np.arange(int(lengths.max(initial=1)))
     attended = positions < lengths
     token_ids = np.full(attended.shape, pad_id, dtype=np.int64)
     if windows:
@@ -239,7 +238,3 @@ def _draw(count: int, limit: int, rng: np.random.Generator | None) -> NDArray[np
     if rng is None:
         return np.linspace(0, count - 1, limit).round().astype(np.int64)
     return np.sort(rng.choice(count, limit, replace=False))
-
-
-def _padded(length: int) -> int:
-    return max(-(-length // _PAD_MULTIPLE), 1) * _PAD_MULTIPLE

@@ -33,15 +33,16 @@ class Head(nn.Module):
         self.linear = nn.Linear(in_features, out_features)
 
     def normalise(self, features: Tensor) -> Tensor:
-        """Features (n_rows, in_features) that the linear layer sees."""
-        return functional.normalize(features.float(), dim=2).mean(dim=1) * self.scale
+        """Mean over the layers of unit vectors, (n_rows, in_features)."""
+        return functional.normalize(features.float(), dim=2).mean(dim=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Scores (n_rows, out_features) of features (n_rows, n_layers, in_features)."""
-        return self.linear(self.dropout(self.normalise(features)))
+        scores: Tensor = self.linear(self.dropout(self.normalise(features) * self.scale))
+        return scores
 
     @torch.no_grad()
     def set_weights(self, coef: Tensor, intercept: Tensor) -> None:
-        """Set the linear layer to `coef` (out, in) and `intercept` (out,)."""
-        self.linear.weight.copy_(coef)
+        """Score by `coef` (out, in) and `intercept` (out,) on normalised features."""
+        self.linear.weight.copy_(coef / self.scale)
         self.linear.bias.copy_(intercept)

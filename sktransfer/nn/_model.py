@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from sktransfer.nn._head import Head
@@ -14,10 +13,14 @@ from sktransfer.nn._pooling import pool_tokens, pool_windows
 class WindowBatch(Protocol):
     """Windows of token ids and the rows they belong to (see `sktransfer.inputs`)."""
 
-    token_ids: Tensor
-    attention_mask: Tensor
-    pool_mask: Tensor
-    window_index: Tensor
+    @property
+    def token_ids(self) -> Tensor: ...
+    @property
+    def attention_mask(self) -> Tensor: ...
+    @property
+    def pool_mask(self) -> Tensor: ...
+    @property
+    def window_index(self) -> Tensor: ...
 
 
 class TransferModel(nn.Module):
@@ -46,8 +49,7 @@ class TransferModel(nn.Module):
     def window_features(self, batch: WindowBatch) -> tuple[Tensor, Tensor]:
         """Pooled vectors and token counts of each window (see `pool_tokens`)."""
         layers = self.encoder(batch.token_ids, batch.attention_mask, self.n_layers)
-        with torch.autocast(layers[0].device.type, enabled=False):
-            return pool_tokens(layers, batch.pool_mask, self.pooling)
+        return pool_tokens(layers, batch.pool_mask, self.pooling)
 
     def features(self, batch: WindowBatch) -> Tensor:
         """Features (n_rows, n_layers, pooled_size) of whole rows."""
@@ -56,6 +58,5 @@ class TransferModel(nn.Module):
 
     def forward(self, batch: WindowBatch) -> Tensor:
         """Scores (n_rows, n_outputs) of whole rows, float32."""
-        features = self.features(batch)
-        with torch.autocast(features.device.type, enabled=False):
-            return self.head(features)
+        scores: Tensor = self.head(self.features(batch))
+        return scores

@@ -29,9 +29,7 @@ def pooled_size(pooling: str, hidden_size: int) -> int:
     return len(_PARTS[pooling]) * hidden_size
 
 
-def pool_tokens(
-    layers: Sequence[Tensor], pool_mask: Tensor, pooling: str
-) -> tuple[Tensor, Tensor]:
+def pool_tokens(layers: Sequence[Tensor], pool_mask: Tensor, pooling: str) -> tuple[Tensor, Tensor]:
     """Pool the states of each window.
 
     Parameters

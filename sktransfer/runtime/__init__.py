@@ -3,6 +3,7 @@
 from sktransfer.runtime._device import (
     autocast,
     is_out_of_memory,
+    release_memory,
     resolve_device,
     resolve_precision,
     token_budget,
@@ -14,6 +15,7 @@ __all__ = [
     "autocast",
     "is_out_of_memory",
     "isolated_seed",
+    "release_memory",
     "resolve_device",
     "resolve_precision",
     "rng_state",

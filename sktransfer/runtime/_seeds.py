@@ -22,7 +22,7 @@ def isolated_seed(seed: int, device: torch.device) -> Iterator[None]:
     with _GENERATOR_LOCK:
         saved = rng_state(device)
         try:
-            torch.random.default_generator.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             if device.type == "cuda":
                 with torch.cuda.device(device):
                     torch.cuda.manual_seed(seed)

@@ -32,8 +32,8 @@ class Task(Protocol):
         """Targets as the loss takes them."""
         ...
 
-    def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Loss of each row."""
+    def loss(self, scores: Tensor, features: Tensor, targets: Tensor) -> Tensor:
+        """Loss of each row of a batch."""
         ...
 
     def solve(

@@ -51,7 +51,7 @@ def _window_features(
     lengths = rows.lengths
     vectors: Tensor | None = None
     counts = torch.empty(len(lengths), dtype=torch.int64)
-    pending = split_by_tokens(lengths, token_budget(device))[::-1]
+    pending = split_by_tokens(lengths, token_budget(device, training=False))[::-1]
     while pending:
         windows = pending.pop()
         batch = collate_windows(rows, windows, pad_id).to(device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sktransfer.inputs import EncodedRows
-from sktransfer.inputs._batches import collate_rows, epoch_batches, split_by_tokens
+from sktransfer.inputs._batches import Batch, collate_rows, epoch_batches, split_by_tokens
 from sktransfer.nn import TransferModel
 from sktransfer.runtime import (
     autocast,
     is_out_of_memory,
+    release_memory,
     rng_state,
     set_rng_state,
     token_budget,
@@ -29,7 +29,8 @@ from sktransfer.training._parameters import (
 )
 from sktransfer.training._schedules import schedule_factor
 
-Objective = Callable[[Tensor, Tensor], Tensor]
+# Scores, features as the head sees them, and targets of a batch; gives the loss of each row.
+Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 # A text of more windows shows a different sample of them each epoch, so that the memory of a
 # step does not depend on the longest text; prediction reads every window.
@@ -104,7 +105,8 @@ def train(
     data : TrainingData
         Rows to train on.
     objective : callable
-        ``objective(scores, targets)`` gives the loss of each row.
+        ``objective(scores, features, targets)`` gives the loss of each row of a batch; it may
+        compare the rows with each other.
     plan : TrainingPlan
         Epochs, rates and layers.
     device, dtype : torch.device, torch.dtype
@@ -163,7 +165,7 @@ class _Run:
         self.stack = trainable_stack(model, plan)
         self.optimizer = torch.optim.AdamW(parameter_groups(model, plan), fused=True)
         self.row_tokens = _training_tokens(data.rows)
-        self.token_budget = token_budget(device)
+        self.token_budget = token_budget(device, training=True)
         steps_per_epoch = -(-len(data.rows) // plan.batch_size)
         self.n_steps = plan.n_epochs * steps_per_epoch
         self.step_number = 0
@@ -218,9 +220,7 @@ class _Run:
             # Outside of the except block, so that the frames of the failed pass are gone.
             self.optimizer.zero_grad(set_to_none=True)
             set_rng_state(generators, self.device)
-            gc.collect()
-            if self.device.type == "cuda":
-                _empty_cache()
+            release_memory(self.device)
             if self.token_budget < int(self.row_tokens[rows].max()):
                 raise MemoryError(
                     f"Not even one text fits into the memory of {self.device}: lower max_length "
@@ -229,25 +229,57 @@ class _Run:
             self.token_budget //= 2
 
     def _accumulate(self, rows: NDArray[np.intp], window_rng: np.random.Generator) -> Tensor:
-        total = torch.zeros((), device=self.device)
-        for part in split_by_tokens(self.row_tokens[rows], self.token_budget):
-            members = rows[part]
-            batch = collate_rows(
-                self.data.rows,
-                members,
-                self.data.pad_id,
-                max_windows=MAX_TRAINING_WINDOWS,
-                rng=window_rng,
-            ).to(self.device)
-            index = torch.from_numpy(members)
-            targets = self.data.targets[index].to(self.device)
-            weights = self.data.weights[index].to(self.device)
-            with autocast(self.device, self.dtype):
-                scores = self.model(batch)
-            loss = (self.objective(scores, targets) * weights).sum()
-            (loss / len(rows)).backward()
-            total += loss.detach()
-        return total
+        """Add the gradient of the mean loss of `rows`; return the sum of their losses.
+
+        A batch that needs several passes is run twice: first without a graph for its features,
+        on which the loss of the whole batch has its gradient, then part by part to carry that
+        gradient into the encoder. So the loss may compare rows of different parts, and the
+        gradient does not depend on how the batch is cut (Gao et al. 2021, arXiv:2101.06983).
+        """
+        parts = split_by_tokens(self.row_tokens[rows], self.token_budget)
+        order = np.concatenate(parts)
+        batches = [self._collate(rows[part], window_rng) for part in parts]
+        index = torch.from_numpy(rows[order])
+        targets = self.data.targets[index].to(self.device)
+        weights = self.data.weights[index].to(self.device)
+        if len(parts) == 1:
+            features = self._features(batches[0])
+            return self._backward(features, targets, weights)
+        generators, pieces = [], []
+        for batch in batches:
+            generators.append(rng_state(self.device))
+            with torch.no_grad():
+                pieces.append(self._features(batch))
+        features = torch.cat(pieces).requires_grad_()
+        loss = self._backward(features, targets, weights)
+        assert features.grad is not None
+        gradients = features.grad.split([len(piece) for piece in pieces])
+        for batch, state, gradient in zip(batches, generators, gradients, strict=True):
+            set_rng_state(state, self.device)
+            part = self._features(batch)
+            if part.requires_grad:
+                part.backward(gradient)
+        return loss
+
+    def _collate(self, rows: NDArray[np.intp], window_rng: np.random.Generator) -> Batch:
+        return collate_rows(
+            self.data.rows,
+            rows,
+            self.data.pad_id,
+            max_windows=MAX_TRAINING_WINDOWS,
+            rng=window_rng,
+        ).to(self.device)
+
+    def _features(self, batch: Batch) -> Tensor:
+        with autocast(self.device, self.dtype):
+            return self.model.features(batch)
+
+    def _backward(self, features: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        scores = self.model.head(features)
+        losses = self.objective(scores, self.model.head.normalise(features), targets)
+        loss = (losses * weights).sum()
+        (loss / len(targets)).backward()
+        return loss.detach()
 
 
 def _training_tokens(rows: EncodedRows) -> NDArray[np.int64]:
@@ -255,7 +287,3 @@ def _training_tokens(rows: EncodedRows) -> NDArray[np.int64]:
     n_windows = np.diff(rows.row_start)
     shown = np.minimum(n_windows, MAX_TRAINING_WINDOWS)
     return np.asarray(rows.row_lengths * shown // np.maximum(n_windows, 1), dtype=np.int64)
-
-
-def _empty_cache() -> None:
-    torch.cuda.empty_cache()

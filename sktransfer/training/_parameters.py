@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Any, Literal
 
 from torch import nn
 
@@ -40,15 +40,6 @@ class TrainingPlan:
         return min(n_layers, layers_per_epoch * (epoch + 1))
 
 
-class ParameterGroup(TypedDict):
-    """One group of the optimiser; `initial_lr` is what the schedule multiplies."""
-
-    params: list[nn.Parameter]
-    lr: float
-    initial_lr: float
-    weight_decay: float
-
-
 def trainable_stack(model: TransferModel, plan: TrainingPlan) -> list[list[nn.Module]]:
     """Modules that train under `plan`, head first, then layer by layer towards the input.
 
@@ -80,14 +71,14 @@ def freeze_all_but(model: TransferModel, modules: list[list[nn.Module]]) -> None
             parameter.requires_grad_(True)
 
 
-def parameter_groups(model: TransferModel, plan: TrainingPlan) -> list[ParameterGroup]:
+def parameter_groups(model: TransferModel, plan: TrainingPlan) -> list[dict[str, Any]]:
     """Parameter groups with rates falling by ``layer_decay`` a layer below the top one.
 
     Discriminative fine-tuning of Howard and Ruder (2018): the head and the top layer train at
     ``learning_rate``, each layer below at ``layer_decay`` times the rate of the one above.
-    Biases and norms are not decayed.
+    Biases and norms are not decayed. The schedule multiplies ``initial_lr``.
     """
-    groups: list[ParameterGroup] = []
+    groups: list[dict[str, Any]] = []
     for depth, modules in enumerate(trainable_stack(model, plan)):
         parameters = [p for module in modules for p in module.parameters()]
         if depth == 1:
@@ -97,12 +88,12 @@ def parameter_groups(model: TransferModel, plan: TrainingPlan) -> list[Parameter
             members = [p for p in parameters if (p.ndim > 1) is is_matrix]
             if members:
                 groups.append(
-                    ParameterGroup(
-                        params=members,
-                        lr=rate,
-                        initial_lr=rate,
-                        weight_decay=plan.weight_decay if is_matrix else 0.0,
-                    )
+                    {
+                        "params": members,
+                        "lr": rate,
+                        "initial_lr": rate,
+                        "weight_decay": plan.weight_decay if is_matrix else 0.0,
+                    }
                 )
     return groups
 

@@ -9,8 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.pipeline import Pipeline
 
 from sktransfer import TransferTextClassifier
 
@@ -142,29 +141,52 @@ def test_scoring_monitor(classifier, train):
 def test_scoring_monitor_of_the_candidates_of_a_search(classifier, train):
     monitor = callback.ScoringMonitor(scoring="accuracy")
     classifier.set_callbacks(monitor)
-    GridSearchCV(classifier, {"C": [0.1, 1.0]}, cv=2, error_score="raise").fit(*train)
+    search_in(classifier).fit(*train)
     (log,) = monitor.get_logs(select="all")
     assert log.estimator_name == "GridSearchCV"
-    # Two candidates on two folds and the last fit on all rows, each of two epochs.
     assert sum(row["task_name"] == "epoch" for row in log.data) == 5 * 2
 
 
+@pytest.fixture
+def wide_terminal(monkeypatch):
+    """Room for the bars' names, which rich cuts at the width of the terminal."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def search_in(classifier, *, in_pipeline=False, n_jobs=None):
+    """Two candidates on two folds, and the last fit on all rows: five fits."""
+    grid = {"C": [0.1, 1.0]}
+    if in_pipeline:
+        classifier = Pipeline([("nothing", "passthrough"), ("classify", classifier)])
+        grid = {"classify__C": grid["C"]}
+    return GridSearchCV(classifier, grid, cv=2, n_jobs=n_jobs, error_score="raise")
+
+
 @pytest.mark.parametrize("in_pipeline", [False, True])
-def test_progress_bar_over_a_search_shows_the_epochs(classifier, train, capsys, in_pipeline):
-    estimator = make_pipeline(FunctionTransformer(), classifier) if in_pipeline else classifier
-    prefix = "transfertextclassifier__" if in_pipeline else ""
-    search = GridSearchCV(estimator, {f"{prefix}C": [0.1, 1.0]}, cv=2, error_score="raise")
+def test_the_epochs_appear_within_a_search(classifier, train, in_pipeline):
+    class Propagated(Recorder):
+        max_propagation_depth = None
+
+    recorder = Propagated()
+    search_in(classifier, in_pipeline=in_pipeline).set_callbacks(recorder).fit(*train)
+    assert [event for event in recorder.events if event[1] == "epoch"] == 5 * epochs(2)
+
+
+@pytest.mark.parametrize("in_pipeline", [False, True])
+def test_progress_bar_over_a_search(classifier, train, capsys, wide_terminal, in_pipeline):
+    search = search_in(classifier, in_pipeline=in_pipeline)
     search.set_callbacks(callback.ProgressBar(max_propagation_depth=None)).fit(*train)
-    output = capsys.readouterr().out
-    assert "GridSearchCV - fit" in output
-    assert output.count("TransferTextClassifier - fit") == 5
-    assert "100%" in output
+    bars = capsys.readouterr().out.splitlines()
+    assert any("GridSearchCV - fit" in bar for bar in bars)
+    assert sum("TransferTextClassifier - fit" in bar for bar in bars) == 5
+    assert all("100%" in bar for bar in bars if bar.strip())
 
 
-def test_progress_bar_with_two_processes(classifier, train, capsys):
-    search = GridSearchCV(classifier, {"C": [0.1, 1.0]}, cv=2, n_jobs=2, error_score="raise")
-    search.set_callbacks(callback.ProgressBar()).fit(*train)
-    assert capsys.readouterr().out.count("TransferTextClassifier - fit") == 5
+def test_progress_bar_with_two_processes(classifier, train, capsys, wide_terminal):
+    search = search_in(classifier, n_jobs=2).set_callbacks(callback.ProgressBar()).fit(*train)
+    bars = capsys.readouterr().out.splitlines()
+    assert sum("TransferTextClassifier - fit" in bar for bar in bars) == 5
+    assert hasattr(search, "best_estimator_")
 
 
 def test_a_monitored_classifier_can_be_pickled(classifier, train, test):

@@ -2,17 +2,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from sktransfer.runtime import (
+    _device,
     autocast,
     is_out_of_memory,
     resolve_device,
     resolve_precision,
     token_budget,
-    use_device,
 )
-from sktransfer.runtime import _device
 
 CPU = torch.device("cpu")
 
@@ -47,7 +45,6 @@ def test_autocast_changes_only_what_it_is_asked_to() -> None:
     assert torch.backends.cuda.flash_sdp_enabled()
 
 
-
 def test_memory_errors_are_told_from_others() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert is_out_of_memory(MemoryError())
@@ -57,5 +54,7 @@ def test_memory_errors_are_told_from_others() -> None:
 
 
 def test_every_device_has_a_budget() -> None:
-    assert token_budget(CPU) >= 512
-    assert token_budget(torch.device("xpu")) == token_budget(CPU)
+    for training in (True, False):
+        budget = token_budget(CPU, training=training)
+        assert budget >= 512
+        assert token_budget(torch.device("xpu"), training=training) == budget

@@ -8,6 +8,7 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from sktransfer.tasks import ClassificationTask
+from sktransfer.tasks._classification import supervised_contrast
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5))
@@ -58,7 +59,35 @@ def test_loss_and_score() -> None:
     task = ClassificationTask(np.array(["a", "b"]))
     scores = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
     targets = torch.tensor([0, 1])
-    loss = task.loss(scores, targets)
+    loss = task.loss(scores, torch.ones(2, 3), targets)
     assert loss[0].item() == pytest.approx(np.log1p(np.exp(-2)))
     assert loss[1].item() == pytest.approx(np.log(2))
     assert task.score(scores.numpy(), targets) == 0.5
+
+
+def test_contrast_is_the_formula_of_the_paper() -> None:
+    features = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    targets = torch.tensor([0, 1, 0, 0, 2])
+    found = supervised_contrast(features, targets)
+    z = torch.nn.functional.normalize(features, dim=1).numpy().astype(float)
+    for i in range(5):
+        others = [j for j in range(5) if j != i]
+        total = sum(np.exp(z[i] @ z[j] / 0.1) for j in others)
+        friends = [j for j in others if targets[j] == targets[i]]
+        logs = [np.log(np.exp(z[i] @ z[j] / 0.1) / total) for j in friends]
+        assert found[i].item() == pytest.approx(-np.mean(logs) if logs else 0.0, abs=1e-5)
+
+
+def test_contrast_of_one_row_or_one_class_has_a_finite_gradient() -> None:
+    for targets in ([0], [0, 0], [0, 1]):
+        features = torch.randn(len(targets), 3, requires_grad=True)
+        supervised_contrast(features, torch.tensor(targets)).sum().backward()
+        assert torch.isfinite(features.grad).all()
+
+
+def test_contrast_adds_to_the_loss() -> None:
+    classes = np.array(["a", "b"])
+    batch = torch.zeros(4, 2), torch.randn(4, 3), torch.tensor([0, 1, 0, 1])
+    plain = ClassificationTask(classes).loss(*batch)
+    both = ClassificationTask(classes, contrastive_weight=2.0).loss(*batch)
+    torch.testing.assert_close(both - plain, 2 * supervised_contrast(*batch[1:]))

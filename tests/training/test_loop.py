@@ -9,8 +9,9 @@ import torch
 from torch.nn import functional
 
 from sktransfer.nn import TransferModel
+from sktransfer.tasks._classification import supervised_contrast
 from sktransfer.training import BestWeights, TrainingData, TrainingResult, train
-from sktransfer.training._loop import MAX_TRAINING_WINDOWS
+from sktransfer.training._loop import MAX_TRAINING_WINDOWS, Objective
 from tests.toys import ToyEncoder, letter_rows, toy_model
 from tests.training.test_parameters import PLAN
 
@@ -21,8 +22,14 @@ LABELS = torch.tensor([int(word.count("a") > word.count("b")) for word in WORDS]
 FIT = replace(PLAN, learning_rate=0.05, layer_decay=0.9, n_epochs=5)
 
 
-def cross_entropy(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def cross_entropy(
+    scores: torch.Tensor, features: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
     return functional.cross_entropy(scores, targets, reduction="none")
+
+
+def contrast(scores: torch.Tensor, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(scores, features, targets) + supervised_contrast(features, targets)
 
 
 def data(
@@ -38,12 +45,13 @@ def run(
     plan=FIT,
     *,
     dtype: torch.dtype = torch.float32,
+    objective: Objective = cross_entropy,
     on_epoch_end: Callable[[int, float], bool] = lambda epoch, loss: False,
 ) -> TrainingResult:
     return train(
         model,
         training_data or data(),
-        cross_entropy,
+        objective,
         plan,
         device=CPU,
         dtype=dtype,
@@ -79,11 +87,12 @@ def test_no_epochs_leave_the_model_alone() -> None:
     torch.testing.assert_close(weights_of(model), before, rtol=0, atol=0)
 
 
-def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
+@pytest.mark.parametrize("objective", [cross_entropy, contrast])
+def test_parts_of_a_batch_add_up_to_its_gradient(objective: Objective) -> None:
     whole, parts = toy_model(), toy_model()
     parts.encoder.most_tokens = 40
-    run(whole)
-    run(parts)
+    run(whole, objective=objective)
+    run(parts, objective=objective)
     assert max(whole.encoder.passes) > 40
     torch.testing.assert_close(weights_of(parts), weights_of(whole), rtol=1e-4, atol=1e-5)
 
@@ -109,7 +118,7 @@ def test_one_text_too_large_is_an_error_that_helps() -> None:
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory() -> None:
-    def broken(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def broken(*batch: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("shape mismatch")
 
     with pytest.raises(RuntimeError, match="shape mismatch"):
