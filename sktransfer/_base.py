@@ -39,6 +39,7 @@ from sktransfer.training import (
     BestWeights,
     TrainingData,
     TrainingPlan,
+    TrainingResult,
     pooled_features,
     train,
 )
@@ -301,7 +302,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         n_layers = min(self.pooling_layers, 1 + len(encoder.layers()))
         width = pooled_size(self.pooling, encoder.hidden_size)
         head = Head(width, n_outputs, scale=_HEAD_SCALE, dropout=_HEAD_DROPOUT)
-        return TransferModel(encoder, head, pooling=self.pooling, n_layers=n_layers)
+        return TransferModel(encoder, head, pooling=self.pooling, n_layers=n_layers).eval()
 
     def _plan(self, n_rows: int) -> TrainingPlan:
         n_epochs = self.max_epochs
@@ -332,6 +333,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         targets = task.encode(rows.y)
         encoded = self._encode(rows.texts, model, session.tokenizer)
         monitor = _Monitor(self, session, tasks)
+        self._warn_of_cuts(encoded, *monitor.encoded)
         with use_device(model, session.device):
             if not warm and self.head_init == "probe":
                 self._solve_head(session, encoded, targets, weights, C=self.C)
@@ -351,7 +353,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 rng=session.rng,
                 on_epoch_end=monitor,
             )
-            monitor.finish(result.interrupted)
+            monitor.finish(result)
             if session.whole and self.head_refit and result.loss_curve:
                 refit_C = _REFIT_C_PER_CLASS * task.n_outputs
                 self._solve_head(session, encoded, targets, weights, C=refit_C, is_frozen=False)
@@ -438,15 +440,17 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         encoder = model.encoder
         assert isinstance(encoder, Encoder)
         max_length = min(self.max_length, encoder.max_length)
-        rows = encode_rows(texts, tokenizer, max_length=max_length, long_texts=self.long_texts)
-        if rows.n_truncated:
+        return encode_rows(texts, tokenizer, max_length=max_length, long_texts=self.long_texts)
+
+    def _warn_of_cuts(self, *parts: EncodedRows) -> None:
+        n_truncated = sum(rows.n_truncated for rows in parts)
+        if n_truncated:
             warnings.warn(
-                f"{rows.n_truncated} of {len(texts)} texts are longer than {max_length} tokens and "
-                "were cut there; long_texts='window' reads them whole.",
+                f"{n_truncated} of {sum(map(len, parts))} texts are longer than max_length="
+                f"{self.max_length} tokens and were cut; long_texts='window' reads them whole.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-        return rows
 
     def _scores(self, X: Any) -> NDArray[np.float32]:
         """Scores (n_rows, n_outputs) of `X`; each distinct text is computed once."""
@@ -455,6 +459,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         first, inverse = _distinct(texts)
         texts = [texts[i] for i in first]
         rows = self._encode(texts, self.model_, self.tokenizer_)
+        self._warn_of_cuts(rows)
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device, training=False)
         with use_device(self.model_, device):
@@ -500,10 +505,10 @@ class _Monitor:
         self.scores: list[float] = []
         self.best = BestWeights()
         self.started = perf_counter()
+        self.encoded: list[EncodedRows] = []
         if session.validation is not None:
-            self.encoded = estimator._encode(
-                session.validation.texts, session.model, session.tokenizer
-            )
+            texts = session.validation.texts
+            self.encoded = [estimator._encode(texts, session.model, session.tokenizer)]
             self.targets = session.task.encode(session.validation.y)
         if tasks is not None and session.plan.n_epochs:
             tasks.begin_epoch()
@@ -523,25 +528,26 @@ class _Monitor:
                 self.tasks.begin_epoch()
         return stop
 
-    def finish(self, interrupted: bool) -> None:
-        """Put the best weights back and say so if Ctrl-C ended the training."""
-        if self.estimator.early_stopping and self.best.epoch is not None:
+    def finish(self, result: TrainingResult) -> None:
+        """Put the best weights back, and say so if Ctrl-C ended the training."""
+        wanted = self.estimator.early_stopping or result.interrupted
+        if wanted and self.best.epoch is not None:
             self.best.restore(self.session.model)
-        if interrupted:
+        if result.interrupted:
             warnings.warn(
-                f"Interrupted by Ctrl-C in epoch {len(self.scores) + 1}"
-                f" of {self.session.plan.n_epochs}: the estimator keeps the best weights so far.",
+                f"Interrupted by Ctrl-C in epoch {len(result.loss_curve) + 1} of "
+                f"{self.session.plan.n_epochs}: the estimator keeps the best weights so far.",
                 UserWarning,
                 stacklevel=4,
             )
 
     def _validate(self, epoch: int) -> float | None:
-        if self.session.validation is None:
+        if not self.encoded:
             return None
         session = self.session
         features = pooled_features(
             session.model,
-            self.encoded,
+            self.encoded[0],
             session.tokenizer.pad_id,
             device=session.device,
             dtype=session.dtype,

@@ -317,10 +317,10 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         labels: NDArray[Any] = np.asarray(column_or_1d(y, warn=True))
         if labels.dtype.kind in "fO":
             for row, label in enumerate(labels):
-                if label is None or label != label:
+                if _is_missing(label):
                     raise ValueError(
-                        f"Input y contains NaN: the label in row {row} is missing. "
-                        "Drop the row or give it a label."
+                        f"Input y contains NaN or infinity: the label {label!r} in row {row} is "
+                        "none. Drop the row or give it a label."
                     )
         check_classification_targets(labels)
         return labels
@@ -377,3 +377,11 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     def _task_attributes(self, task: Task) -> dict[str, Any]:
         assert isinstance(task, ClassificationTask)
         return {"classes_": task.classes}
+
+
+def _is_missing(label: object) -> bool:
+    """Whether a label is None, NaN, pandas' NA or infinite."""
+    try:
+        return label is None or bool(label != label) or label in (np.inf, -np.inf)
+    except TypeError:  # NA has no truth value
+        return True

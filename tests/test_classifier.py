@@ -419,7 +419,9 @@ def test_weight_two_is_the_row_twice(make, lexical_weight):
     parameters = {"max_epochs": 0, "lexical_weight": lexical_weight}
     weighted = make(**parameters).fit(TEXTS, LABELS, sample_weight=weights)
     repeated = make(**parameters).fit([TEXTS[row] for row in rows], LABELS[rows])
-    assert_array_equal(weighted.predict_proba(NEW_TEXTS), repeated.predict_proba(NEW_TEXTS))
+    assert_allclose(
+        weighted.predict_proba(NEW_TEXTS), repeated.predict_proba(NEW_TEXTS), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("max_epochs", [0, 2])
@@ -539,7 +541,9 @@ def test_head_refit(make):
     )
     for model in (refitted, trained):
         assert model.score(NEW_TEXTS, NEW_LABELS) > 0.9
-    pairs = zip(refitted.model_.encoder.parameters(), trained.model_.encoder.parameters(), strict=True)
+    pairs = zip(
+        refitted.model_.encoder.parameters(), trained.model_.encoder.parameters(), strict=True
+    )
     assert all(torch.equal(one, other) for one, other in pairs)
     weights = [model.model_.head.linear.weight for model in (refitted, trained)]
     assert not torch.equal(*weights)
@@ -594,11 +598,12 @@ def test_memory_keeps_the_frozen_features(make, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("sktransfer._base.pooled_features", fail)
-        again = clone(cached).set_params(C=0.5).fit(TEXTS, LABELS)
-        assert again.set_params(C=1.0).fit(TEXTS, LABELS)
+        other = clone(cached).set_params(C=1e-3).fit(TEXTS, LABELS)
+        again = clone(cached).fit(TEXTS, LABELS)
         with pytest.raises(AssertionError, match="ran again"):
             clone(cached).set_params(pooling="max").fit(TEXTS, LABELS)
     assert_array_equal(again.predict_proba(NEW_TEXTS), plain)
+    assert not np.array_equal(other.predict_proba(NEW_TEXTS), plain)
 
 
 # Early stopping and Ctrl-C.
@@ -734,7 +739,7 @@ def test_warm_start_with_fewer_classes_keeps_them_all(make):
 def test_partial_fit_learns_batch_by_batch(make):
     classifier = make()
     classes = ["money", "good", "bad"]
-    for start in range(0, 48, 16):
+    for start in [0, 16, 32] * 4:
         batch = slice(start, start + 16)
         assert (
             classifier.partial_fit(TEXTS_3[batch], LABELS_3[batch], classes=classes) is classifier

@@ -76,12 +76,22 @@ class HuggingFaceEncoder(Encoder):
     def forward(
         self, token_ids: Tensor, attention_mask: Tensor, n_layers: int = 1
     ) -> tuple[Tensor, ...]:
-        mask = attention_mask.long()
-        if n_layers == 1:
-            return (self.model(input_ids=token_ids, attention_mask=mask)[0],)
-        output = self.model(input_ids=token_ids, attention_mask=mask, output_hidden_states=True)
-        below = output.hidden_states[-n_layers:-1]
-        return (output[0], *below[::-1])
+        # The state below a layer is what the layer is given. transformers' own
+        # output_hidden_states leaves hooks in the model, which then cannot be pickled.
+        thread, below = threading.get_ident(), []
+
+        def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if threading.get_ident() == thread:
+                below.append(args[0] if args else kwargs["hidden_states"])
+
+        tops = self.layers()[len(self.layers()) + 1 - n_layers :]
+        hooks = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in tops]
+        try:
+            states = self.model(input_ids=token_ids, attention_mask=attention_mask.long())[0]
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return (states, *below[::-1])
 
     def embedding_modules(self) -> list[nn.Module]:
         return input_modules(self.model)

@@ -58,7 +58,7 @@ class TrainingResult:
 
 
 class BestWeights:
-    """Copy of the trainable weights at the best score so far."""
+    """Copy of the weights at the best score so far."""
 
     def __init__(self) -> None:
         self.epoch: int | None = None
@@ -73,7 +73,6 @@ class BestWeights:
         self._weights = {
             name: parameter.detach().to("cpu", copy=True)
             for name, parameter in model.named_parameters()
-            if parameter.requires_grad
         }
         return True
 
@@ -81,8 +80,7 @@ class BestWeights:
     def restore(self, model: nn.Module) -> None:
         """Put the copied weights back into `model`."""
         for name, parameter in model.named_parameters():
-            if name in self._weights:
-                parameter.copy_(self._weights[name])
+            parameter.copy_(self._weights[name])
 
 
 def train(
