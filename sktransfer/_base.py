@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
-import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Integral, Real
-from time import perf_counter
 from typing import Any, ClassVar, Self
 
 import joblib
@@ -29,17 +27,17 @@ from sklearn.utils.validation import (
 from torch import Tensor
 
 from sktransfer._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from sktransfer._monitor import Monitor
+from sktransfer._session import LexicalChannel, Session, TextRows, distinct
 from sktransfer.encoders import Encoder, EncoderHandle, Tokenizer, resolve_encoder
 from sktransfer.inputs import EncodedRows, LexicalVectorizer, check_texts, encode_rows
 from sktransfer.nn import POOLINGS, Head, TransferModel, pooled_size
 from sktransfer.runtime import isolated_seed, resolve_device, resolve_precision, use_device
-from sktransfer.tasks import LinearWeights, Task
+from sktransfer.tasks import Task
 from sktransfer.training import (
     SCHEDULES,
-    BestWeights,
     TrainingData,
     TrainingPlan,
-    TrainingResult,
     pooled_features,
     train,
 )
@@ -54,52 +52,6 @@ _LEXICAL_C = 10.0
 # Fine-tuned features separate the training rows, so that a weaker solution than the probe's is
 # the calibrated one; scores of many classes lie closer together and need larger weights.
 _REFIT_C_PER_CLASS = 0.5
-
-
-@dataclass(frozen=True)
-class TextRows:
-    """Checked rows: texts with targets and weights, none of them zero."""
-
-    texts: list[str]
-    y: NDArray[Any]
-    weights: NDArray[np.float64]
-
-    def take(self, positions: NDArray[np.intp]) -> TextRows:
-        """Rows at `positions`."""
-        texts = [self.texts[i] for i in positions]
-        return TextRows(texts, self.y[positions], self.weights[positions])
-
-
-@dataclass(frozen=True)
-class LexicalChannel:
-    """A linear model on TF-IDF columns beside the encoder."""
-
-    vectorizer: LexicalVectorizer
-    weights: LinearWeights
-
-    def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Scores (n_rows, n_outputs) of `texts`."""
-        return self.weights.scores(self.vectorizer.transform(texts))
-
-
-@dataclass(frozen=True)
-class _Session:
-    """All that one run of the template works with; the estimator changes only at its end.
-
-    `whole` tells `fit`, which sees all rows there are, from `partial_fit`.
-    """
-
-    rows: TextRows
-    validation: TextRows | None
-    task: Task
-    plan: TrainingPlan
-    whole: bool
-    model: TransferModel
-    tokenizer: Tokenizer
-    source: EncoderHandle | None
-    device: torch.device
-    dtype: torch.dtype
-    rng: np.random.Generator
 
 
 class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
@@ -271,7 +223,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _session(
         self, rows: TextRows, validation: TextRows | None, task: Task, seed: int, *, warm: bool
-    ) -> _Session:
+    ) -> Session:
         device = resolve_device(self.device)
         source = None
         if warm:
@@ -284,7 +236,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             source = resolve_encoder(self.encoder)
             encoder, tokenizer = source.load()
             model = self._new_model(encoder, task.n_outputs)
-        return _Session(
+        return Session(
             rows=rows,
             validation=validation,
             task=task,
@@ -326,13 +278,13 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             gradual_unfreezing=self.gradual_unfreezing,
         )
 
-    def _run(self, session: _Session, tasks: EpochTasks | None, *, warm: bool) -> dict[str, Any]:
+    def _run(self, session: Session, tasks: EpochTasks | None, *, warm: bool) -> dict[str, Any]:
         """Probe, fine-tune, lexical channel; return the fitted attributes."""
         rows, task, model = session.rows, session.task, session.model
         weights = self._target_weights(rows)
         targets = task.encode(rows.y)
         encoded = self._encode(rows.texts, model, session.tokenizer)
-        monitor = _Monitor(self, session, tasks)
+        monitor = Monitor(self, session, tasks)
         self._warn_of_cuts(encoded, *monitor.encoded)
         with use_device(model, session.device):
             if not warm and self.head_init == "probe":
@@ -355,8 +307,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             )
             monitor.finish(result)
             if session.whole and self.head_refit and result.loss_curve:
-                refit_C = _REFIT_C_PER_CLASS * task.n_outputs
-                self._solve_head(session, encoded, targets, weights, C=refit_C, is_frozen=False)
+                strength = _REFIT_C_PER_CLASS * task.n_outputs
+                self._solve_head(session, encoded, targets, weights, C=strength, is_frozen=False)
         return {
             **self._task_attributes(task),
             "model_": model,
@@ -372,7 +324,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _solve_head(
         self,
-        session: _Session,
+        session: Session,
         encoded: EncodedRows,
         targets: Tensor,
         weights: NDArray[np.float64],
@@ -382,7 +334,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> None:
         """Solve the convex problem that the head poses on the encoder's present features."""
         texts = session.rows.texts
-        first, inverse = _distinct(texts)
+        first, inverse = distinct(texts)
 
         def compute() -> NDArray[np.float32]:
             features = pooled_features(
@@ -413,7 +365,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         head.set_weights(torch.from_numpy(solution.coef), torch.from_numpy(solution.intercept))
 
     def _fit_lexical(
-        self, session: _Session, targets: Tensor, weights: NDArray[np.float64]
+        self, session: Session, targets: Tensor, weights: NDArray[np.float64]
     ) -> LexicalChannel | None:
         if not session.whole or self.lexical_weight == 0:
             return None
@@ -456,7 +408,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         """Scores (n_rows, n_outputs) of `X`; each distinct text is computed once."""
         check_is_fitted(self)
         texts = self._check_rows(X, reset=False)
-        first, inverse = _distinct(texts)
+        first, inverse = distinct(texts)
         texts = [texts[i] for i in first]
         rows = self._encode(texts, self.model_, self.tokenizer_)
         self._warn_of_cuts(rows)
@@ -493,107 +445,6 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     def _task_attributes(self, task: Task) -> dict[str, Any]:
         """Fitted attributes that describe the task."""
         return {}
-
-
-class _Monitor:
-    """Watches the epochs: progress, validation, best weights, early stopping, callbacks."""
-
-    def __init__(
-        self, estimator: BaseTransferEstimator, session: _Session, tasks: EpochTasks | None
-    ) -> None:
-        self.estimator, self.session, self.tasks = estimator, session, tasks
-        self.scores: list[float] = []
-        self.best = BestWeights()
-        self.started = perf_counter()
-        self.encoded: list[EncodedRows] = []
-        if session.validation is not None:
-            texts = session.validation.texts
-            self.encoded = [estimator._encode(texts, session.model, session.tokenizer)]
-            self.targets = session.task.encode(session.validation.y)
-        if tasks is not None and session.plan.n_epochs:
-            tasks.begin_epoch()
-
-    @property
-    def best_epoch(self) -> int | None:
-        """Epoch of the best validation score, from 1; None without validation rows."""
-        return self.best.epoch
-
-    def __call__(self, epoch: int, loss: float) -> bool:
-        score = self._validate(epoch + 1)
-        self._report(epoch + 1, loss, score)
-        stop = self._has_stalled(epoch + 1)
-        if self.tasks is not None:
-            stop = self.tasks.end_epoch(self._fitted_attributes) or stop
-            if not stop and epoch + 1 < self.session.plan.n_epochs:
-                self.tasks.begin_epoch()
-        return stop
-
-    def finish(self, result: TrainingResult) -> None:
-        """Put the best weights back, and say so if Ctrl-C ended the training."""
-        wanted = self.estimator.early_stopping or result.interrupted
-        if wanted and self.best.epoch is not None:
-            self.best.restore(self.session.model)
-        if result.interrupted:
-            warnings.warn(
-                f"Interrupted by Ctrl-C in epoch {len(result.loss_curve) + 1} of "
-                f"{self.session.plan.n_epochs}: the estimator keeps the best weights so far.",
-                UserWarning,
-                stacklevel=4,
-            )
-
-    def _validate(self, epoch: int) -> float | None:
-        if not self.encoded:
-            return None
-        session = self.session
-        features = pooled_features(
-            session.model,
-            self.encoded[0],
-            session.tokenizer.pad_id,
-            device=session.device,
-            dtype=session.dtype,
-        )
-        with torch.inference_mode():
-            scores = session.model.head(features.to(session.device)).cpu().numpy()
-        score = session.task.score(scores, self.targets)
-        self.scores.append(score)
-        self.best.update(session.model, score, epoch)
-        return score
-
-    def _has_stalled(self, epoch: int) -> bool:
-        if not self.estimator.early_stopping or self.best.epoch is None:
-            return False
-        patience: int = self.estimator.n_iter_no_change
-        return epoch - self.best.epoch >= patience
-
-    def _report(self, epoch: int, loss: float, score: float | None) -> None:
-        if not self.estimator.verbose:
-            return
-        validation = "" if score is None else f", validation score {score:.4f}"
-        sys.stderr.write(
-            f"[sktransfer] epoch {epoch}/{self.session.plan.n_epochs}, loss {loss:.4f}"
-            f"{validation}, {perf_counter() - self.started:.1f} s\n"
-        )
-
-    def _fitted_attributes(self) -> dict[str, Any]:
-        """Attributes of an estimator as if `fit` had ended here, without the lexical channel."""
-        model = copy.deepcopy(self.session.model).to("cpu").requires_grad_(True).eval()
-        return {
-            **self.estimator._task_attributes(self.session.task),
-            "model_": model,
-            "tokenizer_": self.session.tokenizer,
-            "lexical_": None,
-        }
-
-
-def _distinct(texts: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Position of the first copy of each distinct text, and for each text which one it is."""
-    number: dict[str, int] = {}
-    inverse = np.fromiter(
-        (number.setdefault(text, len(number)) for text in texts), np.intp, len(texts)
-    )
-    first = np.full(len(number), len(texts), dtype=np.intp)
-    np.minimum.at(first, inverse, np.arange(len(texts)))
-    return first, inverse
 
 
 def _frozen_features(

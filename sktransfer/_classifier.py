@@ -15,7 +15,8 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from sktransfer._base import BaseTransferEstimator, TextRows
+from sktransfer._base import BaseTransferEstimator
+from sktransfer._session import TextRows
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
 from sktransfer.tasks import ClassificationTask, Task
 

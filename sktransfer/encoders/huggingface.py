@@ -80,7 +80,7 @@ class HuggingFaceEncoder(Encoder):
         # output_hidden_states leaves hooks in the model, which then cannot be pickled.
         thread, below = threading.get_ident(), []
 
-        def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if threading.get_ident() == thread:
                 below.append(args[0] if args else kwargs["hidden_states"])
 
