@@ -35,7 +35,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     pooling : {"mean", "cls", "last", "max", "concat"}, default="mean"
         How the states of a text's tokens become one vector; ``"concat"`` is ULMFiT's last, max
         and mean [1]_.
-    pooling_layers : int, default=4
+    pooling_layers : int, default=1
         Number of last layers whose pooled, L2-normalised states are averaged.
     max_length : int, default=256
         Tokens that the encoder reads at once, at most what it can read.
@@ -150,7 +150,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
         *,
         pooling: str = "mean",
-        pooling_layers: int = 4,
+        pooling_layers: int = 1,
         max_length: int = 256,
         long_texts: str = "window",
         trainable_layers: int | Literal["all"] | None = None,
