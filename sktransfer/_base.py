@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from sktransfer._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from sktransfer._monitor import Monitor
-from sktransfer._session import LexicalChannel, Session, TextRows, distinct
+from sktransfer._session import LexicalChannel, Session, TextRows, distinct, merge_copies
 from sktransfer.encoders import Encoder, EncoderHandle, Tokenizer, resolve_encoder
 from sktransfer.inputs import EncodedRows, LexicalVectorizer, check_texts, encode_rows
 from sktransfer.nn import POOLINGS, Head, TransferModel, pooled_size
@@ -145,7 +145,9 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         FloatingPointError
             If the loss is not finite. As after every error, the estimator stays as it was.
         """
-        rows = self._check_training_rows(X, y, sample_weight)
+        if isinstance(X, Iterator):  # callbacks read X again
+            X = list(X)
+        rows = self._check_training_rows(X, y, sample_weight, reset=True)
         task = self._make_task(rows.y)
         seed = self._draw_seed()
         validation = self._check_validation(X_val, y_val)
@@ -182,12 +184,12 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             _check_feature_names(self, X, reset=False)
         return check_texts(X)
 
-    def _check_training_rows(self, X: Any, y: Any, sample_weight: Any) -> TextRows:
+    def _check_training_rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> TextRows:
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
-        texts = self._check_rows(X, reset=True)
+        texts = self._check_rows(X, reset=reset)
         y = self._check_targets(y)
         check_consistent_length(texts, y)
         weights = np.ones(len(texts))
@@ -333,13 +335,14 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         is_frozen: bool = True,
     ) -> None:
         """Solve the convex problem that the head poses on the encoder's present features."""
-        texts = session.rows.texts
+        members, weights = merge_copies(session.rows.texts, targets, weights)
+        texts = [session.rows.texts[i] for i in members]
         first, inverse = distinct(texts)
 
         def compute() -> NDArray[np.float32]:
             features = pooled_features(
                 session.model,
-                encoded if len(first) == len(texts) else encoded.take(first),
+                encoded.take(members[first]),
                 session.tokenizer.pad_id,
                 device=session.device,
                 dtype=session.dtype,
@@ -361,7 +364,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             features = compute()
         head = session.model.head
         inputs = head.normalise(torch.from_numpy(features)).double().numpy()[inverse]
-        solution = session.task.solve(inputs, targets, weights, C=C)
+        solution = session.task.solve(inputs, targets[members], weights, C=C)
         head.set_weights(torch.from_numpy(solution.coef), torch.from_numpy(solution.intercept))
 
     def _fit_lexical(
@@ -370,9 +373,12 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         if not session.whole or self.lexical_weight == 0:
             return None
         vectorizer = LexicalVectorizer()
-        columns = vectorizer.fit_transform(session.rows.texts, session.rows.weights)
+        texts = session.rows.texts
+        members, row_weights = merge_copies(texts, targets, session.rows.weights)
+        _, weights = merge_copies(texts, targets, weights)
+        columns = vectorizer.fit_transform([texts[i] for i in members], row_weights)
         return LexicalChannel(
-            vectorizer, session.task.solve(columns, targets, weights, C=_LEXICAL_C)
+            vectorizer, session.task.solve(columns, targets[members], weights, C=_LEXICAL_C)
         )
 
     def _adopt(self, attributes: dict[str, Any], X: Any) -> None:

@@ -247,7 +247,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
                     f"classes={classes!r} is not the same as on the last call to partial_fit: "
                     f"{list(known)!r}."
                 )
-        rows = self._check_training_rows(X, y, sample_weight)
+        reset = not hasattr(self, "model_")
+        rows = self._check_training_rows(X, y, sample_weight, reset=reset)
         self._continue(rows, self._task(known), X)
         return self
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sktransfer.encoders import EncoderHandle, Tokenizer
 from sktransfer.inputs import LexicalVectorizer
@@ -72,3 +73,19 @@ def distinct(texts: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     first = np.full(len(number), len(texts), dtype=np.intp)
     np.minimum.at(first, inverse, np.arange(len(texts)))
     return first, inverse
+
+
+def merge_copies(
+    texts: Sequence[str], targets: Tensor, weights: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Position of one row of each text and target, and the weight of all its copies.
+
+    In the order of the texts, so that neither copies nor the order of the rows can change the
+    last digits of a convex solution.
+    """
+    groups: dict[Any, list[int]] = {}
+    for position, key in enumerate(zip(texts, targets.tolist(), strict=True)):
+        groups.setdefault(key, []).append(position)
+    members = [groups[key] for key in sorted(groups)]
+    first = np.array([positions[0] for positions in members], dtype=np.intp)
+    return first, np.array([weights[positions].sum() for positions in members])

@@ -12,7 +12,14 @@ from .._reviews import reviews
 @pytest.fixture
 def classifier(tiny_encoder) -> TransferTextClassifier:
     """Unfitted, two epochs on the tiny encoder."""
-    return TransferTextClassifier(tiny_encoder, max_epochs=2, device="cpu", random_state=0)
+    return TransferTextClassifier(
+        tiny_encoder,
+        pooling_layers=3,
+        learning_rate=3e-4,
+        max_epochs=2,
+        device="cpu",
+        random_state=0,
+    )
 
 
 @pytest.fixture(scope="session")

