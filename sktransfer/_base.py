@@ -49,6 +49,7 @@ _LEAST_EPOCHS, _MOST_EPOCHS = 3, 20
 _HEAD_SCALE = 10.0
 _HEAD_DROPOUT = 0.1
 _LEXICAL_C = 10.0
+_LEXICAL_FEATURES = 50_000
 # Fine-tuned features separate the training rows, so that a weaker solution than the probe's is
 # the calibrated one; scores of many classes lie closer together and need larger weights.
 _REFIT_C_PER_CLASS = 0.5
@@ -372,7 +373,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> LexicalChannel | None:
         if not session.whole or self.lexical_weight == 0:
             return None
-        vectorizer = LexicalVectorizer()
+        vectorizer = LexicalVectorizer(max_features=_LEXICAL_FEATURES)
         texts = session.rows.texts
         members, row_weights = merge_copies(texts, targets, session.rows.weights)
         _, weights = merge_copies(texts, targets, weights)
