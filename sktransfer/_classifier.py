@@ -20,6 +20,8 @@ from sktransfer._session import TextRows
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
 from sktransfer.tasks import ClassificationTask, Task
 
+_CONTRASTED_ROWS = 16
+
 
 class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     """Text classifier fine-tuned from a pretrained language model.
@@ -68,7 +70,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         Decoupled weight decay of weight matrices.
     contrastive_weight : float, default=1.0
         Weight of a supervised contrastive loss beside the cross-entropy: rows of a batch are
-        pulled towards those of their class and away from the others [2]_. 0 is off.
+        pulled towards those of their class and away from the others [2]_. It holds up to 16
+        rows a class and falls in proportion beyond. 0 is off.
     schedule : {"linear", "slanted_triangular", "cosine", "constant"}, default="linear"
         Learning rate after the warmup.
     warmup_fraction : float, default=0.1
@@ -249,7 +252,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
                 )
         reset = not hasattr(self, "model_")
         rows = self._check_training_rows(X, y, sample_weight, reset=reset)
-        self._continue(rows, self._task(known), X)
+        self._continue(rows, self._task(known, len(rows.texts)), X)
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -342,10 +345,13 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
                     "warm_start=False to fit from scratch."
                 )
             classes = self.classes_
-        return self._task(classes)
+        return self._task(classes, len(y))
 
-    def _task(self, classes: NDArray[Any]) -> ClassificationTask:
-        return ClassificationTask(classes, contrastive_weight=self.contrastive_weight)
+    def _task(self, classes: NDArray[Any], n_rows: int) -> ClassificationTask:
+        # Contrast teaches what a class is while a few rows must show it; where there are many,
+        # the cross-entropy does, and keeps the probabilities.
+        share = min(1.0, _CONTRASTED_ROWS * len(classes) / n_rows)
+        return ClassificationTask(classes, contrastive_weight=share * self.contrastive_weight)
 
     def _target_weights(self, rows: TextRows) -> NDArray[np.float64]:
         if self.class_weight is None:
