@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sktransfer._session import TextRows, distinct, merge_copies
+
+TEXTS = st.lists(st.sampled_from(["a", "b", "c", ""]), min_size=1, max_size=20)
+
+
+@given(TEXTS)
+def test_distinct_texts_rebuild_the_list(texts: list[str]) -> None:
+    first, inverse = distinct(texts)
+    kept = [texts[i] for i in first]
+    assert [kept[i] for i in inverse] == texts
+    assert len(set(kept)) == len(kept)
+    assert [texts.index(text) for text in kept] == first.tolist()
+
+
+@given(TEXTS, st.data())
+def test_merged_copies_keep_all_weight_in_one_order(texts: list[str], data: st.DataObject) -> None:
+    n = len(texts)
+    targets = torch.tensor(data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n)))
+    weights = np.array(data.draw(st.lists(st.integers(1, 4), min_size=n, max_size=n)), dtype=float)
+    order = np.array(data.draw(st.permutations(range(n))))
+    members, merged = merge_copies(texts, targets, weights)
+    keys = [(texts[i], int(targets[i])) for i in members]
+    assert keys == sorted(set(zip(texts, targets.tolist(), strict=True)))
+    assert merged.sum() == weights.sum()
+    shuffled, again = merge_copies([texts[i] for i in order], targets[order], weights[order])
+    assert [(texts[i], int(targets[i])) for i in order[shuffled]] == keys
+    np.testing.assert_array_equal(again, merged)
+
+
+def test_take_keeps_rows_together() -> None:
+    rows = TextRows(["a", "b", "c"], np.array([1, 2, 3]), np.array([0.5, 1.0, 2.0]))
+    taken = rows.take(np.array([2, 0]))
+    assert taken.texts == ["c", "a"]
+    assert taken.y.tolist() == [3, 1]
+    assert taken.weights.tolist() == [2.0, 0.5]
