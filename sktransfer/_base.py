@@ -177,8 +177,6 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             attributes = self._run(session, None, warm=warm)
         self._adopt(attributes, X)
 
-    # Checks.
-
     def _check_rows(self, X: Any, *, reset: bool) -> list[str]:
         """Texts of `X`; the one place where the form of the input is read."""
         if not reset:
@@ -221,8 +219,6 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         if self.random_state is None:
             return int(np.random.default_rng().integers(2**31 - 1))
         return int(check_random_state(self.random_state).randint(2**31 - 1))
-
-    # The run.
 
     def _session(
         self, rows: TextRows, validation: TextRows | None, task: Task, seed: int, *, warm: bool
@@ -391,8 +387,6 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         _check_feature_names(self, X, reset=True)
         self.n_features_in_ = 1
 
-    # The forward pass.
-
     def _encode(
         self, texts: Sequence[str], model: TransferModel, tokenizer: Tokenizer
     ) -> EncodedRows:
@@ -430,8 +424,6 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         if self.lexical_ is not None:
             scores = scores + np.float32(self.lexical_weight) * self.lexical_.scores(texts)
         return scores[inverse]
-
-    # What a subclass says.
 
     def _check_targets(self, y: Any) -> NDArray[Any]:
         """Targets as an array, or an error that names the row."""

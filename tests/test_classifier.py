@@ -76,9 +76,6 @@ def changed_parts(classifier) -> dict[str, bool]:
     }
 
 
-# Labels and outputs.
-
-
 @pytest.mark.parametrize(
     "names",
     [
@@ -180,8 +177,6 @@ def test_unfitted_says_so(make):
         with pytest.raises(NotFittedError):
             getattr(make(), method)(TEXTS)
 
-
-# The forms of X.
 
 CONTAINERS = {
     "tuple": tuple,
@@ -398,9 +393,6 @@ def test_every_parameter_is_checked():
     assert set(TransferTextClassifier().get_params()) == {name for name, _ in BAD_PARAMETERS}
 
 
-# Weights of rows and classes.
-
-
 @pytest.mark.parametrize(
     "parameters", [{"max_epochs": 0}, {"max_epochs": 2}, {"early_stopping": True}]
 )
@@ -452,9 +444,6 @@ def test_balanced_classes(make, max_epochs):
 def test_class_weight_of_an_unknown_label_is_refused(make):
     with pytest.raises(ValueError, match="class_weight"):
         make(class_weight={"goood": 2.0, "baad": 3.0}).fit(TEXTS, LABELS)
-
-
-# Training.
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last", "max", "concat"])
@@ -612,9 +601,6 @@ def test_memory_keeps_the_frozen_features(make, tmp_path, monkeypatch):
     assert not np.array_equal(other.predict_proba(NEW_TEXTS), plain)
 
 
-# Early stopping and Ctrl-C.
-
-
 def test_early_stopping_on_a_part_of_the_rows(make):
     classifier = make(early_stopping=True, max_epochs=30, n_iter_no_change=2)
     classifier.fit(TEXTS, LABELS)
@@ -713,9 +699,6 @@ def test_ctrl_c_goes_back_to_the_best_weights(make, monkeypatch, early_stopping)
     assert classifier.score(X_val, y_val) == pytest.approx(max(classifier.validation_scores_))
 
 
-# Going on from an earlier fit.
-
-
 def test_warm_start_goes_on(make):
     classifier = make(head_init="random", max_epochs=5, warm_start=True, learning_rate=3e-3)
     classifier.fit(TEXTS, LABELS)
@@ -786,9 +769,6 @@ def test_partial_fit_with_weights(make):
     odd = make().partial_fit(TEXTS[1::2], LABELS[1::2], classes=["bad", "good"])
     weighted = make().partial_fit(TEXTS, LABELS, classes=["bad", "good"], sample_weight=weights)
     assert_array_equal(weighted.predict_proba(TEXTS), odd.predict_proba(TEXTS))
-
-
-# Nothing outside of the estimator changes, and nothing in it when fit fails.
 
 
 def test_the_seed_decides(make, fitted):
@@ -898,8 +878,6 @@ def test_a_failed_fit_leaves_the_fitted_estimator_alone(make, monkeypatch):
     assert dict(vars(classifier)) == attributes
 
 
-# Long texts and batches.
-
 LONG_FILLER = "the movie was and with a story it actor scene in time " * 8
 
 
@@ -969,8 +947,6 @@ def test_many_texts_come_back_in_their_order(fitted):
     assert_allclose(shuffled, probabilities[order], rtol=1e-4, atol=1e-6)
     assert np.mean(fitted.predict(texts) == labels) > 0.8
 
-
-# The real default.
 
 SENTENCES = [
     ("the striker scored twice in the second half", "sport"),
