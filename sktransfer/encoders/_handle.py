@@ -96,7 +96,20 @@ class EncoderHandle:
         return self._source.digest
 
     def load(self) -> tuple[Encoder, Tokenizer]:
-        """Fresh modules on the CPU, in float32 and eval mode, independent of earlier loads."""
+        """Fresh modules, independent of earlier loads.
+
+        Returns
+        -------
+        encoder : Encoder
+            On the CPU, in float32 and eval mode.
+        tokenizer : Tokenizer
+            The tokeniser that the encoder was trained with.
+
+        Raises
+        ------
+        ValueError
+            If the files have gone or do not fit together.
+        """
         encoder, tokenizer = self._source.load()
         encoder.float().eval().requires_grad_(True)
         return encoder, tokenizer

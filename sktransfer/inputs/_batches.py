@@ -163,8 +163,8 @@ def collate_rows(
     ...     row_start=np.array([0, 1, 3]),
     ... )
     >>> batch = collate_rows(rows, np.array([1, 0]), pad_id=0)
-    >>> batch.token_ids[:, :3].tolist()
-    [[6, 7, 0], [7, 8, 0], [5, 0, 0]]
+    >>> batch.token_ids.tolist()
+    [[6, 7], [7, 8], [5, 0]]
     >>> batch.window_index.tolist()
     [[0, 1], [2, -1]]
     """

@@ -144,7 +144,7 @@ def test_pool_mask_holds_the_pooled_content_and_the_special_tokens():
         n_suffix=1,
     )
     batch = collate_rows(rows, np.array([0]), PAD)
-    assert batch.pool_mask.int().tolist() == [[1, 1, 1, 1, 0, 1, 0, 0], [1, 0, 1, 1, 1, 0, 0, 0]]
+    assert batch.pool_mask.int().tolist() == [[1, 1, 1, 1, 0, 1], [1, 0, 1, 1, 1, 0]]
     assert batch.window_index.tolist() == [[0, 1]]
 
 
@@ -153,12 +153,12 @@ def test_collate_windows_makes_each_window_a_row():
     batch = collate_windows(rows, np.array([2, 1]), PAD)
     assert batch.window_index.tolist() == [[0], [1]]
     assert batch.attention_mask.sum(dim=1).tolist() == [1, 9]
-    assert batch.token_ids.shape == (2, 16)
+    assert batch.token_ids.shape == (2, 9)
 
 
 def test_nothing_to_collate():
     batch = collate_rows(make_rows([[2]]), np.empty(0, dtype=int), PAD)
-    assert batch.token_ids.shape == (0, 8)
+    assert batch.token_ids.shape == (0, 1)
     assert len(batch.window_index) == 0
 
 
