@@ -39,7 +39,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         and mean [1]_.
     pooling_layers : int, default=1
         Number of last layers whose pooled, L2-normalised states are averaged.
-    max_length : int, default=256
+    max_length : int, default=128
         Tokens that the encoder reads at once, at most what it can read.
     long_texts : {"window", "truncate"}, default="window"
         Longer texts are read whole in overlapping windows whose states are pooled together
@@ -154,7 +154,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         *,
         pooling: str = "mean",
         pooling_layers: int = 1,
-        max_length: int = 256,
+        max_length: int = 128,
         long_texts: str = "window",
         trainable_layers: int | Literal["all"] | None = None,
         gradual_unfreezing: bool = False,
