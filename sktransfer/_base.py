@@ -32,7 +32,13 @@ from sktransfer._session import LexicalChannel, Session, TextRows, distinct, mer
 from sktransfer.encoders import Encoder, EncoderHandle, Tokenizer, resolve_encoder
 from sktransfer.inputs import EncodedRows, LexicalVectorizer, check_texts, encode_rows
 from sktransfer.nn import POOLINGS, Head, TransferModel, pooled_size
-from sktransfer.runtime import isolated_seed, resolve_device, resolve_precision, use_device
+from sktransfer.runtime import (
+    isolated_seed,
+    release_memory,
+    resolve_device,
+    resolve_precision,
+    use_device,
+)
 from sktransfer.tasks import Task
 from sktransfer.training import (
     SCHEDULES,
@@ -381,6 +387,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     def _adopt(self, attributes: dict[str, Any], X: Any) -> None:
         for name, value in attributes.items():
             setattr(self, name, value)
+        release_memory(resolve_device(self.device))
         self._remember_columns(X)
 
     def _remember_columns(self, X: Any) -> None:

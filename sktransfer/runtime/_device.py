@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
+import os
 from collections.abc import Iterator
 
 import torch
@@ -112,8 +114,12 @@ def use_device(module: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give memory that nothing refers to back to the device."""
+    """Give memory that nothing refers to back to the device and to the system."""
     gc.collect()
+    # glibc keeps what large batches needed; over many fits of uneven texts it adds up.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from sktransfer.runtime import (
     _device,
     autocast,
     is_out_of_memory,
+    release_memory,
     resolve_device,
     resolve_precision,
     token_budget,
@@ -58,3 +61,19 @@ def test_every_device_has_a_budget() -> None:
         budget = token_budget(CPU, training=training)
         assert budget >= 512
         assert token_budget(torch.device("xpu"), training=training) == budget
+
+
+def test_freed_memory_goes_back_to_the_system() -> None:
+    def resident() -> int:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * 4096
+
+    if sys.platform != "linux":
+        pytest.skip("reads /proc")
+    blocks = [torch.ones(25_000) for _ in range(1000)]
+    keep = blocks[::100]
+    held = resident()
+    del blocks
+    release_memory(CPU)
+    assert len(keep) == 10
+    assert held - resident() > 50e6
