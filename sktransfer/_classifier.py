@@ -53,8 +53,9 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     head_init : {"probe", "random"}, default="probe"
         Where the head starts: at the logistic regression on frozen features, or at random.
     head_refit : bool, default=True
-        Whether the head is solved once more, on the fine-tuned features: as accurate as the
-        trained head, and its probabilities are better calibrated.
+        Whether the head is solved once more, on the fine-tuned features. With few classes its
+        probabilities are less overconfident than the trained head's; with many the trained head
+        can be better.
     C : float, default=10.0
         Inverse regularisation strength of the probe.
     max_epochs : int or "auto", default="auto"
