@@ -23,6 +23,9 @@ Probabilities = npt.NDArray[np.floating[Any]]
 SKTRANSFER_VARIANTS: dict[str, dict[str, Any]] = {
     "sktransfer": {},
     "sktransfer_nolexical": {"lexical_weight": 0.0},
+    "sktransfer_nolabeltexts": {"label_texts": None},
+    "sktransfer_nocontrast": {"contrastive_weight": 0.0},
+    "sktransfer_norefit": {"head_refit": False},
     "sktransfer_probe": {"max_epochs": 0},
     "sktransfer_randomhead": {"head_init": "random"},
 }

@@ -51,7 +51,10 @@ from sktransfer.training import (
 # Fewer optimiser steps than these leave a fine-tune short of where it can get; more epochs than
 # the second bound only memorise. The rule behind max_epochs="auto".
 _LEAST_STEPS = 120
-_LEAST_EPOCHS, _MOST_EPOCHS = 3, 20
+_LEAST_EPOCHS, _MOST_EPOCHS = 3, 30
+# Few rows are best compared with as many others as there are; more rows want more steps.
+_FEW_ROWS = 64
+_BATCH_OF_FEW, _BATCH_OF_MANY = 32, 16
 _HEAD_SCALE = 10.0
 _HEAD_DROPOUT = 0.1
 _LEXICAL_C = 10.0
@@ -81,12 +84,13 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         "head_init": [StrOptions({"probe", "random"})],
         "C": [Interval(Real, 0, None, closed="neither")],
         "max_epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "layer_decay": [Interval(Real, 0, 1, closed="right")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "schedule": [StrOptions(set(SCHEDULES))],
         "warmup_fraction": [Interval(Real, 0, 1, closed="left")],
+        "label_texts": [dict, StrOptions({"auto"}), None],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "contrastive_weight": [Interval(Real, 0, None, closed="left")],
         "lexical_weight": [Interval(Real, 0, 1, closed="both")],
@@ -160,6 +164,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         validation = self._check_validation(X_val, y_val)
         if validation is None and self.early_stopping:
             rows, validation = self._split(rows, seed)
+        rows = self._complete(rows)
         with isolated_seed(seed, resolve_device(self.device)):
             warm = self.warm_start and hasattr(self, "model_")
             session = self._session(rows, validation, task, seed, warm=warm)
@@ -262,9 +267,11 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         return TransferModel(encoder, head, pooling=self.pooling, n_layers=n_layers).eval()
 
     def _plan(self, n_rows: int) -> TrainingPlan:
-        n_epochs = self.max_epochs
+        n_epochs, batch_size = self.max_epochs, self.batch_size
+        if batch_size == "auto":
+            batch_size = _BATCH_OF_FEW if n_rows <= _FEW_ROWS else _BATCH_OF_MANY
         if n_epochs == "auto":
-            steps_per_epoch = -(-n_rows // self.batch_size)
+            steps_per_epoch = -(-n_rows // batch_size)
             n_epochs = int(
                 np.clip(-(-_LEAST_STEPS // steps_per_epoch), _LEAST_EPOCHS, _MOST_EPOCHS)
             )
@@ -273,7 +280,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 n_epochs = 0
         return TrainingPlan(
             n_epochs=int(n_epochs),
-            batch_size=self.batch_size,
+            batch_size=int(batch_size),
             learning_rate=self.learning_rate,
             layer_decay=self.layer_decay,
             weight_decay=self.weight_decay,
@@ -406,7 +413,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         n_truncated = sum(rows.n_truncated for rows in parts)
         if n_truncated:
             warnings.warn(
-                f"{n_truncated} of {sum(map(len, parts))} texts are longer than max_length="
+                f"{n_truncated} texts are longer than max_length="
                 f"{self.max_length} tokens and were cut; long_texts='window' reads them whole.",
                 UserWarning,
                 stacklevel=4,
@@ -443,6 +450,10 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     def _target_weights(self, rows: TextRows) -> NDArray[np.float64]:
         """Weights of the rows with what their targets add."""
         return rows.weights
+
+    def _complete(self, rows: TextRows) -> TextRows:
+        """Training rows with those that the targets themselves give."""
+        return rows
 
     def _split(self, rows: TextRows, seed: int) -> tuple[TextRows, TextRows]:
         """Training and validation rows."""

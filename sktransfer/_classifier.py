@@ -18,9 +18,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sktransfer._base import BaseTransferEstimator
 from sktransfer._session import TextRows
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
+from sktransfer.inputs import label_words
 from sktransfer.tasks import ClassificationTask, Task
 
 _CONTRASTED_ROWS = 16
+# A label says more about its class than one row does.
+_LABEL_TEXT_COPIES = 2
 
 
 class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
@@ -61,8 +64,9 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     max_epochs : int or "auto", default="auto"
         Passes over the rows; ``"auto"`` makes more of them the fewer rows there are. With 0 the
         probe alone is the model.
-    batch_size : int, default=16
-        Rows of one step of the optimiser, whatever the memory of the device.
+    batch_size : int or "auto", default="auto"
+        Rows of one step of the optimiser, whatever the memory of the device; ``"auto"`` is 16, or
+        32 where there are no more than 64 rows.
     learning_rate : float, default=3e-4
         Peak learning rate of the head and the top layer.
     layer_decay : float, default=0.8
@@ -79,6 +83,11 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         Share of the steps over which the rate rises.
     lexical_weight : float, default=0.3
         Weight of the TF-IDF model's scores beside the network's, from 0 (off) to 1.
+    label_texts : "auto", dict or None, default="auto"
+        What the labels mean, in words: the text of a label is as good as two more training
+        rows of its class, which helps when rows are few [3]_. ``"auto"`` reads labels that are words
+        (``"lost_card"`` as "lost card") and leaves codes (numbers, ``"class_1"``) alone; a dict
+        gives the text of each label, such as ``{0: "negative", 1: "positive"}``; None is off.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn.
     early_stopping : bool, default=False
@@ -138,6 +147,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
        2018, arXiv:1801.06146.
     .. [2] Gunel et al., "Supervised Contrastive Learning for Pre-trained Language Model
        Fine-tuning", 2021, arXiv:2011.01403.
+    .. [3] Chang et al., "Importance of Semantic Representation: Dataless Classification", AAAI
+       2008.
 
     Examples
     --------
@@ -163,7 +174,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         head_refit: bool = True,
         C: float = 10.0,
         max_epochs: int | Literal["auto"] = "auto",
-        batch_size: int = 16,
+        batch_size: int | Literal["auto"] = "auto",
         learning_rate: float = 3e-4,
         layer_decay: float = 0.8,
         weight_decay: float = 0.01,
@@ -171,6 +182,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         schedule: str = "linear",
         warmup_fraction: float = 0.1,
         lexical_weight: float = 0.3,
+        label_texts: dict[Any, str] | Literal["auto"] | None = "auto",
         class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -201,6 +213,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         self.schedule = schedule
         self.warmup_fraction = warmup_fraction
         self.lexical_weight = lexical_weight
+        self.label_texts = label_texts
         self.class_weight = class_weight
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -353,6 +366,34 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         # the cross-entropy does, and keeps the probabilities.
         share = min(1.0, _CONTRASTED_ROWS * len(classes) / n_rows)
         return ClassificationTask(classes, contrastive_weight=share * self.contrastive_weight)
+
+    def _complete(self, rows: TextRows) -> TextRows:
+        labels = np.unique(rows.y)
+        texts = self._texts_of(labels.tolist())
+        if not texts:
+            return rows
+        told = labels[[label in texts for label in labels.tolist()]]
+        return rows.append(
+            list(texts.values()) * _LABEL_TEXT_COPIES, np.tile(told, _LABEL_TEXT_COPIES)
+        )
+
+    def _texts_of(self, labels: list[Any]) -> dict[Any, str]:
+        """Text of each label that has one, in the order of `labels`."""
+        if self.label_texts is None:
+            return {}
+        if self.label_texts == "auto":
+            words = label_words(labels)
+            return {} if words is None else dict(zip(labels, words, strict=True))
+        texts = {label: self.label_texts[label] for label in labels if label in self.label_texts}
+        if not texts:
+            raise ValueError(
+                f"label_texts has none of the labels of y, {labels!r}; its keys are "
+                f"{list(self.label_texts)!r}."
+            )
+        for label, text in texts.items():
+            if not isinstance(text, str):
+                raise TypeError(f"label_texts[{label!r}] must be a string, got {text!r}.")
+        return texts
 
     def _target_weights(self, rows: TextRows) -> NDArray[np.float64]:
         if self.class_weight is None:

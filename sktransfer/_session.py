@@ -31,6 +31,20 @@ class TextRows:
         texts = [self.texts[i] for i in positions]
         return TextRows(texts, self.y[positions], self.weights[positions])
 
+    def append(self, texts: Sequence[str], y: NDArray[Any]) -> TextRows:
+        """These rows and one for each of `texts`, of the average weight of those with its target.
+
+        The average is over distinct texts, so that two copies of a row still equal one of twice
+        the weight.
+        """
+        weights = []
+        for target in y:
+            members = np.flatnonzero(self.y == target)
+            weights.append(self.weights[members].sum() / len({self.texts[i] for i in members}))
+        return TextRows(
+            [*self.texts, *texts], np.append(self.y, y), np.append(self.weights, weights)
+        )
+
 
 @dataclass(frozen=True)
 class LexicalChannel:

@@ -349,6 +349,7 @@ BAD_PARAMETERS = [
     ("max_epochs", 1.5),
     ("max_epochs", "many"),
     ("batch_size", 0),
+    ("batch_size", "all"),
     ("learning_rate", 0),
     ("learning_rate", -1e-4),
     ("layer_decay", 0),
@@ -360,6 +361,8 @@ BAD_PARAMETERS = [
     ("warmup_fraction", -0.1),
     ("lexical_weight", -0.1),
     ("lexical_weight", 1.1),
+    ("label_texts", "words"),
+    ("label_texts", ["bad", "good"]),
     ("class_weight", "heavy"),
     ("class_weight", [1, 2]),
     ("early_stopping", "yes"),
@@ -527,6 +530,41 @@ def test_lexical_weight(make):
     none, half, full = (model.decision_function(NEW_TEXTS) for model in models)
     assert not np.array_equal(none, full)
     assert_allclose(half, (none + full) / 2, rtol=1e-4, atol=1e-5)
+
+
+def test_a_label_text_is_two_more_rows_of_its_class(make):
+    parameters = {"max_epochs": 0, "lexical_weight": 0.3}
+    read = make(**parameters).fit(TEXTS, LABELS)
+    rows = [*TEXTS, *["bad", "good"] * 2], [*LABELS, *["bad", "good"] * 2]
+    written = make(label_texts=None, **parameters).fit(*rows)
+    assert_array_equal(read.predict_proba(NEW_TEXTS), written.predict_proba(NEW_TEXTS))
+    unread = make(label_texts=None, **parameters).fit(TEXTS, LABELS)
+    assert not np.array_equal(read.predict_proba(NEW_TEXTS), unread.predict_proba(NEW_TEXTS))
+
+
+def test_label_texts_of_codes(make):
+    codes = (LABELS == "good").astype(int)
+    plain, silent, told = (
+        make(max_epochs=0, label_texts=label_texts).fit(TEXTS, codes).predict_proba(NEW_TEXTS)
+        for label_texts in ("auto", None, {0: "bad", 1: "good", 2: "in no fold"})
+    )
+    assert_array_equal(plain, silent)
+    words = make(max_epochs=0).fit(TEXTS, LABELS).predict_proba(NEW_TEXTS)
+    assert_array_equal(told, words)
+
+
+@pytest.mark.parametrize(
+    ("label_texts", "error", "message"),
+    [
+        ({"good": 3}, TypeError, r"label_texts\['good'\] must be a string, got 3"),
+        ({"nice": "nice"}, ValueError, "label_texts has none of the labels of y"),
+    ],
+)
+def test_wrong_label_texts_are_refused(make, label_texts, error, message):
+    classifier = make(label_texts=label_texts)
+    with pytest.raises(error, match=message):
+        classifier.fit(TEXTS, LABELS)
+    assert not hasattr(classifier, "model_")
 
 
 def test_head_refit(make):
@@ -906,7 +944,7 @@ def test_windows_are_trained_on(make, long_reviews, max_epochs):
 def test_truncation_warns_once_with_the_count(make):
     classifier = make(long_texts="truncate", max_length=16, early_stopping=True)
     texts = [LONG_FILLER if row in (3, 7) else text for row, text in enumerate(TEXTS)]
-    with pytest.warns(UserWarning, match=r"2 of 40 texts are longer than .*16 tokens") as record:
+    with pytest.warns(UserWarning, match=r"^2 texts are longer than .*16 tokens") as record:
         classifier.fit(texts, LABELS)
     assert len(record) == 1
     with pytest.warns(UserWarning, match="2 of 32 texts") as record:

@@ -40,3 +40,13 @@ def test_take_keeps_rows_together() -> None:
     assert taken.texts == ["c", "a"]
     assert taken.y.tolist() == [3, 1]
     assert taken.weights.tolist() == [2.0, 0.5]
+
+
+def test_an_appended_row_weighs_as_those_of_its_target() -> None:
+    rows = TextRows(["a", "b", "c"], np.array(["x", "x", "y"]), np.array([1.0, 2.0, 4.0]))
+    longer = rows.append(["ex", "why"], np.array(["x", "y"]))
+    assert longer.texts == ["a", "b", "c", "ex", "why"]
+    assert longer.y.tolist() == ["x", "x", "y", "x", "y"]
+    assert longer.weights.tolist() == [1.0, 2.0, 4.0, 1.5, 4.0]
+    copies = TextRows(["a", "b", "b", "c"], np.array(["x", "x", "x", "y"]), np.ones(4))
+    assert copies.append(["ex"], np.array(["x"])).weights[-1] == 1.5

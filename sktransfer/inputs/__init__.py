@@ -7,6 +7,7 @@ first asked for, so that importing this package imports no torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sktransfer.inputs._labels import label_words
 from sktransfer.inputs._rows import EncodedRows, RowTokenizer, encode_rows
 from sktransfer.inputs._texts import check_texts
 
@@ -30,6 +31,7 @@ __all__ = [
     "collate_windows",
     "encode_rows",
     "epoch_batches",
+    "label_words",
     "split_by_tokens",
 ]
 
