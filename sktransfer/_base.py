@@ -51,7 +51,7 @@ from sktransfer.training import (
 # Fewer optimiser steps than these leave a fine-tune short of where it can get; more epochs than
 # the second bound only memorise. The rule behind max_epochs="auto".
 _LEAST_STEPS = 120
-_LEAST_EPOCHS, _MOST_EPOCHS = 3, 30
+_LEAST_EPOCHS, _MOST_EPOCHS = 3, 24
 # Few rows are best compared with as many others as there are; more rows want more steps.
 _FEW_ROWS = 64
 _BATCH_OF_FEW, _BATCH_OF_MANY = 32, 16
