@@ -84,8 +84,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     lexical_weight : float, default=0.3
         Weight of the TF-IDF model's scores beside the network's, from 0 (off) to 1.
     label_texts : "auto", dict or None, default="auto"
-        What the labels mean, in words: the text of a label is as good as two more training
-        rows of its class, which helps when rows are few [3]_. ``"auto"`` reads labels that are words
+        What the labels mean, in words: the text of a label counts as two more training rows of
+        its class, which helps when rows are few [3]_. ``"auto"`` reads labels that are words
         (``"lost_card"`` as "lost card") and leaves codes (numbers, ``"class_1"``) alone; a dict
         gives the text of each label, such as ``{0: "negative", 1: "positive"}``; None is off.
     class_weight : dict, "balanced" or None, default=None
