@@ -127,6 +127,7 @@ def collate_rows(
     row_ids: NDArray[np.integer],
     pad_id: int,
     *,
+    multiple: int = 1,
     max_windows: int | None = None,
     rng: np.random.Generator | None = None,
 ) -> Batch:
@@ -140,6 +141,8 @@ def collate_rows(
         The rows of the batch.
     pad_id : int
         Token id of padding.
+    multiple : int, default=1
+        The batch is as wide as its longest window, rounded up to a multiple of it.
     max_windows : int or None, default=None
         Most windows of a row. Of a row that has more, some are drawn with ``rng`` (without it:
         evenly spaced ones) and kept in their order.
@@ -184,10 +187,12 @@ def collate_rows(
     places = np.arange(counts.max(initial=0))
     window_index = np.full((len(counts), len(places)), -1, dtype=np.int64)
     window_index[places < counts[:, None]] = np.arange(len(window_ids))
-    return _collate(rows, window_ids, pad_id, window_index)
+    return _collate(rows, window_ids, pad_id, window_index, multiple)
 
 
-def collate_windows(rows: EncodedRows, window_ids: NDArray[np.integer], pad_id: int) -> Batch:
+def collate_windows(
+    rows: EncodedRows, window_ids: NDArray[np.integer], pad_id: int, *, multiple: int = 1
+) -> Batch:
     """Pad the given windows into one batch, each a row of its own.
 
     Parameters
@@ -198,13 +203,16 @@ def collate_windows(rows: EncodedRows, window_ids: NDArray[np.integer], pad_id: 
         The windows of the batch.
     pad_id : int
         Token id of padding.
+    multiple : int, default=1
+        The batch is as wide as its longest window, rounded up to a multiple of it.
 
     Returns
     -------
     Batch
         As many rows as windows.
     """
-    return _collate(rows, np.asarray(window_ids), pad_id, np.arange(len(window_ids))[:, None])
+    window_index = np.arange(len(window_ids))[:, None]
+    return _collate(rows, np.asarray(window_ids), pad_id, window_index, multiple)
 
 
 def _collate(
@@ -212,10 +220,12 @@ def _collate(
     window_ids: NDArray[np.integer],
     pad_id: int,
     window_index: NDArray[np.int64],
+    multiple: int,
 ) -> Batch:
     windows = [rows.windows[i] for i in window_ids.tolist()]
     lengths = rows.lengths[window_ids][:, None]
-    positions = np.arange(int(lengths.max(initial=1)))
+    width = -(-int(lengths.max(initial=1)) // multiple) * multiple
+    positions = np.arange(width)
     attended = positions < lengths
     token_ids = np.full(attended.shape, pad_id, dtype=np.int64)
     if windows:

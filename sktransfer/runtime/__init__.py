@@ -8,6 +8,7 @@ from sktransfer.runtime._device import (
     resolve_precision,
     token_budget,
     use_device,
+    width_multiple,
 )
 from sktransfer.runtime._seeds import isolated_seed, rng_state, set_rng_state
 
@@ -22,4 +23,5 @@ __all__ = [
     "set_rng_state",
     "token_budget",
     "use_device",
+    "width_multiple",
 ]

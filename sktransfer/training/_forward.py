@@ -10,7 +10,7 @@ from torch import Tensor
 from sktransfer.inputs import EncodedRows
 from sktransfer.inputs._batches import collate_windows, split_by_tokens
 from sktransfer.nn import TransferModel, pool_windows
-from sktransfer.runtime import autocast, is_out_of_memory, token_budget
+from sktransfer.runtime import autocast, is_out_of_memory, token_budget, width_multiple
 
 _WINDOWS_AT_ONCE = 4096
 
@@ -52,9 +52,10 @@ def _window_features(
     vectors: Tensor | None = None
     counts = torch.empty(len(lengths), dtype=torch.int64)
     pending = split_by_tokens(lengths, token_budget(device, training=False))[::-1]
+    multiple = width_multiple(device, dtype)
     while pending:
         windows = pending.pop()
-        batch = collate_windows(rows, windows, pad_id).to(device)
+        batch = collate_windows(rows, windows, pad_id, multiple=multiple).to(device)
         out_of_memory = False
         try:
             with autocast(device, dtype):

@@ -20,6 +20,7 @@ from sktransfer.runtime import (
     rng_state,
     set_rng_state,
     token_budget,
+    width_multiple,
 )
 from sktransfer.training._parameters import (
     TrainingPlan,
@@ -264,6 +265,7 @@ class _Run:
             self.data.rows,
             rows,
             self.data.pad_id,
+            multiple=width_multiple(self.device, self.dtype),
             max_windows=MAX_TRAINING_WINDOWS,
             rng=window_rng,
         ).to(self.device)

@@ -156,6 +156,21 @@ def test_collate_windows_makes_each_window_a_row():
     assert batch.token_ids.shape == (2, 9)
 
 
+def test_width_is_rounded_up_to_the_multiple():
+    rows = make_rows([[2, 5], [8]])
+    exact = collate_rows(rows, np.array([0, 1]), PAD)
+    wide = collate_rows(rows, np.array([0, 1]), PAD, multiple=3)
+    length = exact.token_ids.shape[1]
+    assert wide.token_ids.shape[1] == -(-length // 3) * 3 > length
+    for name in ("token_ids", "attention_mask", "pool_mask"):
+        torch.testing.assert_close(getattr(wide, name)[:, :length], getattr(exact, name))
+    assert (wide.token_ids[:, length:] == PAD).all()
+    assert not wide.attention_mask[:, length:].any()
+    assert not wide.pool_mask[:, length:].any()
+    windows = collate_windows(rows, np.array([0, 1, 2]), PAD, multiple=3)
+    torch.testing.assert_close(windows.token_ids, wide.token_ids)
+
+
 def test_nothing_to_collate():
     batch = collate_rows(make_rows([[2]]), np.empty(0, dtype=int), PAD)
     assert batch.token_ids.shape == (0, 1)

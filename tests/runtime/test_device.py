@@ -13,6 +13,7 @@ from sktransfer.runtime import (
     resolve_device,
     resolve_precision,
     token_budget,
+    width_multiple,
 )
 
 CPU = torch.device("cpu")
@@ -61,6 +62,12 @@ def test_every_device_has_a_budget() -> None:
         budget = token_budget(CPU, training=training)
         assert budget >= 512
         assert token_budget(torch.device("xpu"), training=training) == budget
+
+
+def test_widths_are_few_where_each_costs_memory() -> None:
+    assert width_multiple(CPU, torch.bfloat16) > 1
+    assert width_multiple(CPU, torch.float32) == 1
+    assert width_multiple(torch.device("cuda"), torch.bfloat16) == 1
 
 
 def test_freed_memory_goes_back_to_the_system() -> None:
