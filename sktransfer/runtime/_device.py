@@ -136,9 +136,9 @@ def width_multiple(device: torch.device, dtype: torch.dtype) -> int:
     """Multiple of tokens to which batches are padded.
 
     oneDNN compiles, and keeps, code for each shape of a bfloat16 product on the CPU: fewer
-    widths are less memory, for hardly more padding.
+    widths are less memory, for a little padding.
     """
-    return 4 if device.type == "cpu" and dtype is torch.bfloat16 else 1
+    return 8 if device.type == "cpu" and dtype is torch.bfloat16 else 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:
