@@ -228,7 +228,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train one epoch on a batch of rows, at a constant learning rate.
 
-        The lexical channel needs all rows at once and stays out of estimators trained this way.
+        The lexical channel and the label texts belong to `fit`, which sees all rows at once, and
+        stay out of estimators trained this way.
 
         Parameters
         ----------
