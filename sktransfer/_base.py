@@ -164,10 +164,10 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         validation = self._check_validation(X_val, y_val)
         if validation is None and self.early_stopping:
             rows, validation = self._split(rows, seed)
-        rows = self._complete(rows)
         with isolated_seed(seed, resolve_device(self.device)):
             warm = self.warm_start and hasattr(self, "model_")
             session = self._session(rows, validation, task, seed, warm=warm)
+            session = self._complete(session)
             tasks = EpochTasks(self, session.plan.n_epochs, X, y, sample_weight)
             attributes = self._run(session, tasks, warm=warm)
         tasks.end_fit(lambda: attributes)
@@ -451,9 +451,14 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         """Weights of the rows with what their targets add."""
         return rows.weights
 
-    def _complete(self, rows: TextRows) -> TextRows:
-        """Training rows with those that the targets themselves give."""
-        return rows
+    def _complete(self, session: Session) -> Session:
+        """Add the rows that the targets themselves give, and plan for them too."""
+        rows = self._rows_of_targets(session)
+        return replace(session, rows=rows, plan=self._plan(len(rows.texts)))
+
+    def _rows_of_targets(self, session: Session) -> TextRows:
+        """Training rows and those that the targets themselves give."""
+        return session.rows
 
     def _split(self, rows: TextRows, seed: int) -> tuple[TextRows, TextRows]:
         """Training and validation rows."""

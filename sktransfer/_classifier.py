@@ -16,14 +16,16 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer._base import BaseTransferEstimator
-from sktransfer._session import TextRows
-from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
+from sktransfer._session import Session, TextRows
+from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle, Tokenizer
 from sktransfer.inputs import label_words
 from sktransfer.tasks import ClassificationTask, Task
 
 _CONTRASTED_ROWS = 16
 # A label says more about its class than one row does.
 _LABEL_TEXT_COPIES = 2
+# An encoder that must spell labels in pieces ("des", "##c") does not know them: abbreviations.
+_MOST_PIECES_PER_WORD = 1.5
 
 
 class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
@@ -86,8 +88,9 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     label_texts : "auto", dict or None, default="auto"
         What the labels mean, in words: the text of a label counts as two more training rows of
         its class, which helps when rows are few [3]_. ``"auto"`` reads labels that are words
-        (``"lost_card"`` as "lost card") and leaves codes (numbers, ``"class_1"``) alone; a dict
-        gives the text of each label, such as ``{0: "negative", 1: "positive"}``; None is off.
+        (``"lost_card"`` as "lost card") and leaves codes (numbers, ``"class_1"``) alone, and
+        abbreviations that are not in the encoder's vocabulary (``"ENTY"``); a dict gives the
+        text of each label, such as ``{0: "negative", 1: "positive"}``; None is off.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn.
     early_stopping : bool, default=False
@@ -368,9 +371,10 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         share = min(1.0, _CONTRASTED_ROWS * len(classes) / n_rows)
         return ClassificationTask(classes, contrastive_weight=share * self.contrastive_weight)
 
-    def _complete(self, rows: TextRows) -> TextRows:
+    def _rows_of_targets(self, session: Session) -> TextRows:
+        rows = session.rows
         labels = np.unique(rows.y)
-        texts = self._texts_of(labels.tolist())
+        texts = self._texts_of(labels.tolist(), session.tokenizer)
         if not texts:
             return rows
         told = labels[[label in texts for label in labels.tolist()]]
@@ -378,13 +382,15 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
             list(texts.values()) * _LABEL_TEXT_COPIES, np.tile(told, _LABEL_TEXT_COPIES)
         )
 
-    def _texts_of(self, labels: list[Any]) -> dict[Any, str]:
+    def _texts_of(self, labels: list[Any], tokenizer: Tokenizer) -> dict[Any, str]:
         """Text of each label that has one, in the order of `labels`."""
         if self.label_texts is None:
             return {}
         if self.label_texts == "auto":
             words = label_words(labels)
-            return {} if words is None else dict(zip(labels, words, strict=True))
+            if words is None or _pieces_per_word(words, tokenizer) > _MOST_PIECES_PER_WORD:
+                return {}
+            return dict(zip(labels, words, strict=True))
         texts = {label: self.label_texts[label] for label in labels if label in self.label_texts}
         if not texts:
             raise ValueError(
@@ -428,6 +434,11 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     def _task_attributes(self, task: Task) -> dict[str, Any]:
         assert isinstance(task, ClassificationTask)
         return {"classes_": task.classes}
+
+
+def _pieces_per_word(texts: list[str], tokenizer: Tokenizer) -> float:
+    n_pieces = sum(len(ids) for ids in tokenizer.encode(texts))
+    return n_pieces / sum(len(text.split()) for text in texts)
 
 
 def _is_missing(label: object) -> bool:

@@ -1012,6 +1012,23 @@ def test_default_encoder_understands_words_it_was_not_shown(minilm, max_epochs):
     assert classifier.score(texts, labels) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("labels", "are_read"),
+    [(("negative", "positive"), True), (("ham", "spam"), True), (("DESC", "ENTY"), False)],
+)
+def test_labels_are_read_if_the_encoder_knows_them(minilm, labels, are_read):
+    y = np.where(LABELS == "good", *labels)
+    read, unread = (
+        TransferTextClassifier(
+            minilm, max_epochs=0, device="cpu", random_state=0, label_texts=label_texts
+        )
+        .fit(TEXTS, y)
+        .predict_proba(NEW_TEXTS)
+        for label_texts in ("auto", None)
+    )
+    assert np.array_equal(read, unread) is not are_read
+
+
 def test_default_encoder_does_not_mix_up_a_batch(minilm):
     texts, labels = zip(*SENTENCES, strict=True)
     classifier = TransferTextClassifier(minilm, max_epochs=1, device="cpu", random_state=0)
