@@ -88,9 +88,10 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     label_texts : "auto", dict or None, default="auto"
         What the labels mean, in words: the text of a label counts as two more training rows of
         its class, which helps when rows are few [3]_. ``"auto"`` reads labels that are words
-        (``"lost_card"`` as "lost card") and leaves codes (numbers, ``"class_1"``) alone, and
-        abbreviations that are not in the encoder's vocabulary (``"ENTY"``); a dict gives the
-        text of each label, such as ``{0: "negative", 1: "positive"}``; None is off.
+        (``"lost_card"`` as "lost card", ``"neg"`` beside ``"pos"`` as "negative") and leaves
+        codes (numbers, ``"class_1"``) alone, and abbreviations that are not in the encoder's
+        vocabulary (``"ENTY"``); a dict gives the text of each label, such as
+        ``{0: "negative", 1: "positive"}``; None is off.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn.
     early_stopping : bool, default=False

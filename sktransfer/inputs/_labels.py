@@ -9,6 +9,8 @@ from typing import Any
 _SEPARATORS = re.compile(r"[\W_]+")
 _WORD_BREAKS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NO_LETTERS = re.compile(r"[\W\d_]+")
+# The usual short forms of polarity, which an encoder's vocabulary spells in pieces.
+_POLARITIES = {"neg": "negative", "neu": "neutral", "pos": "positive"}
 
 
 def label_words(labels: Sequence[Any]) -> list[str] | None:
@@ -30,6 +32,8 @@ def label_words(labels: Sequence[Any]) -> list[str] | None:
     >>> from sktransfer.inputs import label_words
     >>> label_words(["sci.space", "MeanOfTransportation", "lost_card"])
     ['sci space', 'mean of transportation', 'lost card']
+    >>> label_words(["neg", "neu", "pos"])
+    ['negative', 'neutral', 'positive']
     >>> label_words(["class_1", "class_2"]) is None
     True
     """
@@ -38,4 +42,8 @@ def label_words(labels: Sequence[Any]) -> list[str] | None:
     letters = [_NO_LETTERS.sub("", label).lower() for label in labels]
     if min(map(len, letters)) < 2 or len(set(letters)) < len(letters):
         return None
-    return [_SEPARATORS.sub(" ", _WORD_BREAKS.sub(" ", label)).strip().lower() for label in labels]
+    words = [_SEPARATORS.sub(" ", _WORD_BREAKS.sub(" ", label)).strip().lower() for label in labels]
+    # One of them alone may stand for something else, such as a part of speech.
+    if {"neg", "pos"} <= set(words):
+        words = [_POLARITIES.get(word, word) for word in words]
+    return words

@@ -25,6 +25,12 @@ def test_words(label, words):
     assert label_words([label, "other"]) == [words, "other"]
 
 
+def test_short_forms_of_polarity_are_read_in_full_together():
+    assert label_words(["NEG", "neu", "pos"]) == ["negative", "neutral", "positive"]
+    assert label_words(["neg", "pos", "mixed"]) == ["negative", "positive", "mixed"]
+    assert label_words(["noun", "pos"]) == ["noun", "pos"]
+
+
 @pytest.mark.parametrize(
     "labels",
     [[0, 1], [True, False], ["0", "1"], ["A", "B"], ["class_1", "class_2"], ["good", None], ["+-"]],
