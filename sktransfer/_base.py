@@ -384,11 +384,11 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             return None
         vectorizer = LexicalVectorizer(max_features=_LEXICAL_FEATURES)
         texts = session.rows.texts
-        members, row_weights = merge_copies(texts, targets, session.rows.weights)
-        _, weights = merge_copies(texts, targets, weights)
-        columns = vectorizer.fit_transform([texts[i] for i in members], row_weights)
+        both = np.column_stack([session.rows.weights, weights])
+        members, both = merge_copies(texts, targets, both)
+        columns = vectorizer.fit_transform([texts[i] for i in members], both[:, 0])
         return LexicalChannel(
-            vectorizer, session.task.solve(columns, targets[members], weights, C=_LEXICAL_C)
+            vectorizer, session.task.solve(columns, targets[members], both[:, 1], C=_LEXICAL_C)
         )
 
     def _adopt(self, attributes: dict[str, Any], X: Any) -> None:

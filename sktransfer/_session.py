@@ -92,7 +92,7 @@ def distinct(texts: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 def merge_copies(
     texts: Sequence[str], targets: Tensor, weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Position of one row of each text and target, and the weight of all its copies.
+    """Position of one row of each text and target, and the weight (or weights) of all its copies.
 
     In the order of the texts, so that neither copies nor the order of the rows can change the
     last digits of a convex solution.
@@ -102,4 +102,4 @@ def merge_copies(
         groups.setdefault(key, []).append(position)
     members = [groups[key] for key in sorted(groups)]
     first = np.array([positions[0] for positions in members], dtype=np.intp)
-    return first, np.array([weights[positions].sum() for positions in members])
+    return first, np.array([weights[positions].sum(axis=0) for positions in members])
