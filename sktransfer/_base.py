@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import joblib
 import numpy as np
@@ -30,7 +30,14 @@ from sktransfer._callbacks import CallbackSupportMixin, EpochTasks, with_callbac
 from sktransfer._monitor import Monitor
 from sktransfer._session import LexicalChannel, Session, TextRows, distinct, merge_copies
 from sktransfer.encoders import Encoder, EncoderHandle, Tokenizer, resolve_encoder
-from sktransfer.inputs import EncodedRows, LexicalVectorizer, check_texts, encode_rows
+from sktransfer.inputs import (
+    EncodedRows,
+    LexicalColumns,
+    Row,
+    check_columns,
+    encode_columns,
+    encode_rows,
+)
 from sktransfer.nn import POOLINGS, Head, TransferModel, pooled_size
 from sktransfer.runtime import (
     isolated_seed,
@@ -78,6 +85,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         "pooling_layers": [Interval(Integral, 1, None, closed="left")],
         "max_length": [Interval(Integral, 8, None, closed="left")],
         "long_texts": [StrOptions({"window", "truncate"})],
+        "symmetric": ["boolean"],
         "trainable_layers": [StrOptions({"all"}), Interval(Integral, 0, None, closed="left"), None],
         "gradual_unfreezing": ["boolean"],
         "head_refit": ["boolean"],
@@ -109,7 +117,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
+        tags.input_tags.two_d_array = True
         return tags
 
     @property
@@ -130,9 +138,10 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples,)
-            Texts: list, generator, NumPy array, pandas or polars Series, pyarrow array; a table
-            of one column is read as that column.
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts: list, generator, NumPy array, pandas or polars Series, pyarrow array. A table,
+            a two-dimensional array or a list of tuples gives several texts a row, such as the
+            two of a pair.
         y : array-like of shape (n_samples,)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -171,7 +180,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             tasks = EpochTasks(self, session.plan.n_epochs, X, y, sample_weight)
             attributes = self._run(session, tasks, warm=warm)
         tasks.end_fit(lambda: attributes)
-        self._adopt(attributes, X)
+        self._adopt(attributes, X, _n_columns(rows.texts))
         return self
 
     def _continue(self, rows: TextRows, task: Task, X: Any) -> None:
@@ -186,13 +195,22 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 whole=False,
             )
             attributes = self._run(session, None, warm=warm)
-        self._adopt(attributes, X)
+        self._adopt(attributes, X, _n_columns(rows.texts))
 
-    def _check_rows(self, X: Any, *, reset: bool) -> list[str]:
-        """Texts of `X`; the one place where the form of the input is read."""
+    def _check_rows(self, X: Any, *, reset: bool) -> Sequence[Row]:
+        """Rows of `X`; the one place where the form of the input is read."""
         if not reset:
             _check_feature_names(self, X, reset=False)
-        return check_texts(X)
+        rows = check_columns(X)
+        n_columns = _n_columns(rows)
+        if not reset and n_columns != self.n_features_in_:
+            raise ValueError(
+                f"X has {n_columns} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input: the columns of texts in fit."
+            )
+        if self.symmetric and n_columns == 1:
+            raise ValueError("symmetric=True needs rows of several texts, got one column of X.")
+        return rows
 
     def _check_training_rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> TextRows:
         if y is None:
@@ -367,6 +385,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 self.pooling_layers,
                 self.max_length,
                 self.long_texts,
+                self.symmetric,
                 str(session.dtype),
             )
             features = cached([texts[i] for i in first], key, compute=compute)
@@ -382,7 +401,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> LexicalChannel | None:
         if not session.whole or self.lexical_weight == 0:
             return None
-        vectorizer = LexicalVectorizer(max_features=_LEXICAL_FEATURES)
+        vectorizer = LexicalColumns(max_features=_LEXICAL_FEATURES)
         texts = session.rows.texts
         both = np.column_stack([session.rows.weights, weights])
         members, both = merge_copies(texts, targets, both)
@@ -391,30 +410,39 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             vectorizer, session.task.solve(columns, targets[members], both[:, 1], C=_LEXICAL_C)
         )
 
-    def _adopt(self, attributes: dict[str, Any], X: Any) -> None:
+    def _adopt(self, attributes: dict[str, Any], X: Any, n_columns: int) -> None:
         for name, value in attributes.items():
             setattr(self, name, value)
         release_memory(resolve_device(self.device))
-        self._remember_columns(X)
-
-    def _remember_columns(self, X: Any) -> None:
         _check_feature_names(self, X, reset=True)
-        self.n_features_in_ = 1
+        self.n_features_in_ = n_columns
 
     def _encode(
-        self, texts: Sequence[str], model: TransferModel, tokenizer: Tokenizer
+        self, texts: Sequence[Row], model: TransferModel, tokenizer: Tokenizer
     ) -> EncodedRows:
         encoder = model.encoder
         assert isinstance(encoder, Encoder)
         max_length = min(self.max_length, encoder.max_length)
-        return encode_rows(texts, tokenizer, max_length=max_length, long_texts=self.long_texts)
+        if _n_columns(texts) == 1:
+            return encode_rows(
+                cast(Sequence[str], texts),
+                tokenizer,
+                max_length=max_length,
+                long_texts=self.long_texts,
+            )
+        return encode_columns(
+            cast(Sequence[tuple[str, ...]], texts),
+            tokenizer,
+            max_length=max_length,
+            symmetric=self.symmetric,
+        )
 
     def _warn_of_cuts(self, *parts: EncodedRows) -> None:
         n_truncated = sum(rows.n_truncated for rows in parts)
         if n_truncated:
             warnings.warn(
-                f"{n_truncated} texts are longer than max_length="
-                f"{self.max_length} tokens and were cut; long_texts='window' reads them whole.",
+                f"{n_truncated} texts are longer than max_length={self.max_length} tokens and were "
+                "cut. Raise max_length; single texts are read whole by long_texts='window'.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -469,8 +497,12 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         return {}
 
 
+def _n_columns(rows: Sequence[Row]) -> int:
+    return 1 if isinstance(rows[0], str) else len(rows[0])
+
+
 def _frozen_features(
-    texts: list[str], key: tuple[object, ...], compute: Callable[[], NDArray[np.float32]]
+    texts: list[Row], key: tuple[object, ...], compute: Callable[[], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
     """Features of `texts`; `joblib.Memory` looks them up by `texts` and `key`."""
     return compute()

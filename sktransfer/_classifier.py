@@ -49,7 +49,10 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     long_texts : {"window", "truncate"}, default="window"
         Longer texts are read whole in overlapping windows whose states are pooled together
         (while training, in at most four windows a step, drawn anew each epoch), or cut, with a
-        warning.
+        warning. Rows of several texts are always cut to `max_length`, the longest text first.
+    symmetric : bool, default=False
+        Whether rows of several texts are read in both orders, whose features are averaged: for
+        similarity and paraphrase [4]_.
     trainable_layers : int, "all" or None, default=None
         Layers that train, counted from the top: None is all but the embeddings, ``"all"``
         includes them, 0 leaves the encoder frozen.
@@ -141,9 +144,9 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     device_ : str
         Device of the last fit.
     n_features_in_ : int
-        Columns of text, 1.
-    feature_names_in_ : ndarray of shape (1,)
-        Name of the column, if `X` was a table.
+        Columns of text.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if `X` was a table.
 
     References
     ----------
@@ -153,6 +156,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
        Fine-tuning", 2021, arXiv:2011.01403.
     .. [3] Chang et al., "Importance of Semantic Representation: Dataless Classification", AAAI
        2008.
+    .. [4] Radford et al., "Improving Language Understanding by Generative Pre-Training", 2018.
 
     Examples
     --------
@@ -172,6 +176,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         pooling_layers: int = 1,
         max_length: int = 128,
         long_texts: str = "window",
+        symmetric: bool = False,
         trainable_layers: int | Literal["all"] | None = None,
         gradual_unfreezing: bool = False,
         head_init: str = "probe",
@@ -203,6 +208,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         self.pooling_layers = pooling_layers
         self.max_length = max_length
         self.long_texts = long_texts
+        self.symmetric = symmetric
         self.trainable_layers = trainable_layers
         self.gradual_unfreezing = gradual_unfreezing
         self.head_init = head_init
@@ -237,7 +243,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples,)
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
             Texts.
         y : array-like of shape (n_samples,)
             Labels.
@@ -279,7 +285,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples,)
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
             Texts.
 
         Returns
@@ -295,7 +301,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples,)
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
             Texts.
 
         Returns
@@ -310,7 +316,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples,)
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
             Texts.
 
         Returns
@@ -325,7 +331,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples,)
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
             Texts.
 
         Returns
@@ -374,6 +380,9 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
 
     def _rows_of_targets(self, session: Session) -> TextRows:
         rows = session.rows
+        # A label may say what a text is about, not how several stand to each other.
+        if not isinstance(rows.texts[0], str):
+            return rows
         labels = np.unique(rows.y)
         texts = self._texts_of(labels.tolist(), session.tokenizer)
         if not texts:

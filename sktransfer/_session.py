@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sktransfer.encoders import EncoderHandle, Tokenizer
-from sktransfer.inputs import LexicalVectorizer
+from sktransfer.inputs import LexicalColumns, Row
 from sktransfer.nn import TransferModel
 from sktransfer.tasks import LinearWeights, Task
 from sktransfer.training import TrainingPlan
@@ -20,9 +20,9 @@ from sktransfer.training import TrainingPlan
 
 @dataclass(frozen=True)
 class TextRows:
-    """Checked rows: texts with targets and weights, none of them zero."""
+    """Checked rows of one text, or of as many texts each, with targets and weights above zero."""
 
-    texts: list[str]
+    texts: Sequence[Row]
     y: NDArray[Any]
     weights: NDArray[np.float64]
 
@@ -50,10 +50,10 @@ class TextRows:
 class LexicalChannel:
     """A linear model on TF-IDF columns beside the encoder."""
 
-    vectorizer: LexicalVectorizer
+    vectorizer: LexicalColumns
     weights: LinearWeights
 
-    def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def scores(self, texts: Sequence[Row]) -> NDArray[np.float32]:
         """Scores (n_rows, n_outputs) of `texts`."""
         return self.weights.scores(self.vectorizer.transform(texts))
 
@@ -78,9 +78,9 @@ class Session:
     rng: np.random.Generator
 
 
-def distinct(texts: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def distinct(texts: Sequence[Row]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Position of the first copy of each distinct text, and for each text which one it is."""
-    number: dict[str, int] = {}
+    number: dict[Row, int] = {}
     inverse = np.fromiter(
         (number.setdefault(text, len(number)) for text in texts), np.intp, len(texts)
     )
@@ -90,7 +90,7 @@ def distinct(texts: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def merge_copies(
-    texts: Sequence[str], targets: Tensor, weights: NDArray[np.float64]
+    texts: Sequence[Row], targets: Tensor, weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Position of one row of each text and target, and the weight (or weights) of all its copies.
 

@@ -44,7 +44,11 @@ class ToyEncoder(Encoder):
             self.norm = nn.LayerNorm(hidden_size)
 
     def forward(
-        self, token_ids: Tensor, attention_mask: Tensor, n_layers: int = 1
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor,
+        n_layers: int = 1,
+        segment_ids: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         self.passes.append(token_ids.numel())
         if token_ids.numel() > self.most_tokens:

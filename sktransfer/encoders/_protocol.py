@@ -22,11 +22,14 @@ class Tokenizer(Protocol):
         Id that fills the end of shorter windows; a legal row of the embedding table.
     prefix, suffix : tuple of int
         Ids of the special tokens before and after every window, for example [CLS] and [SEP].
+    separator : tuple of int
+        Ids of the special tokens between two columns of a row.
     """
 
     pad_id: int
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
+    separator: tuple[int, ...]
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Ids of each text in full: no special tokens, never truncated, never padded."""
@@ -52,12 +55,17 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, token_ids: Tensor, attention_mask: Tensor, n_layers: int = 1
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor,
+        n_layers: int = 1,
+        segment_ids: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """States (W, T, hidden_size) of the last `n_layers` layers, the top one first.
 
-        The token ids are (W, T); the mask is 1 where a token is. Below the first layer lie the
-        embeddings, so that a stack of L layers has L + 1 states to give.
+        The token ids are (W, T); the mask is 1 where a token is. The segment is 0 in the first
+        column of a row and 1 in the others; encoders without segments ignore it. Below the first
+        layer lie the embeddings, so that a stack of L layers has L + 1 states to give.
         """
 
     @abstractmethod

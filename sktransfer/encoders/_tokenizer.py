@@ -28,6 +28,8 @@ class FastTokenizer:
     ----------
     prefix, suffix : tuple of int
         Ids of the special tokens around a window.
+    separator : tuple of int
+        Ids between two columns of a row.
 
     Examples
     --------
@@ -46,6 +48,7 @@ class FastTokenizer:
         self.backend = backend
         self.pad_id = pad_id
         self.prefix, self.suffix = _special_ids(backend) if special_tokens else ((), ())
+        self.separator = _separator_ids(backend, self.suffix) if special_tokens else ()
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Ids of each text in full: no special tokens, never truncated, never padded."""
@@ -58,6 +61,16 @@ class FastTokenizer:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FastTokenizer:
         return self
+
+
+def _separator_ids(backend: tokenizers.Tokenizer, suffix: tuple[int, ...]) -> tuple[int, ...]:
+    """Ids that the post-processor puts between the texts of a pair."""
+    content = backend.encode("a", add_special_tokens=False).ids
+    pair = backend.encode("a", "a", add_special_tokens=True).ids
+    starts = [i for i in range(len(pair)) if pair[i : i + len(content)] == content]
+    between = tuple(pair[starts[0] + len(content) : starts[-1]]) if len(starts) > 1 else ()
+    # A decoder's post-processor puts nothing there; its end of text divides as well.
+    return between or suffix
 
 
 def _special_ids(backend: tokenizers.Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -74,7 +74,11 @@ class HuggingFaceEncoder(Encoder):
         self.is_causal = is_causal
 
     def forward(
-        self, token_ids: Tensor, attention_mask: Tensor, n_layers: int = 1
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor,
+        n_layers: int = 1,
+        segment_ids: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         # The state below a layer is what the layer is given. transformers' own
         # output_hidden_states leaves hooks in the model, which then cannot be pickled.
@@ -86,12 +90,19 @@ class HuggingFaceEncoder(Encoder):
 
         tops = self.layers()[len(self.layers()) + 1 - n_layers :]
         hooks = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in tops]
+        segments = {"token_type_ids": segment_ids} if self._reads(segment_ids) else {}
         try:
-            states = self.model(input_ids=token_ids, attention_mask=attention_mask.long())[0]
+            states = self.model(
+                input_ids=token_ids, attention_mask=attention_mask.long(), **segments
+            )[0]
         finally:
             for hook in hooks:
                 hook.remove()
         return (states, *below[::-1])
+
+    def _reads(self, segment_ids: Tensor | None) -> bool:
+        # RoBERTa and its kin have one type of token, others none.
+        return segment_ids is not None and getattr(self.model.config, "type_vocab_size", 0) > 1
 
     def embedding_modules(self) -> list[nn.Module]:
         return input_modules(self.model)

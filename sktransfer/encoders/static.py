@@ -39,7 +39,11 @@ class StaticEncoder(Encoder):
         )
 
     def forward(
-        self, token_ids: Tensor, attention_mask: Tensor, n_layers: int = 1
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor,
+        n_layers: int = 1,
+        segment_ids: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         return (self.embedding(token_ids),)
 

@@ -7,9 +7,10 @@ first asked for, so that importing this package imports no torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sktransfer.inputs._columns import check_columns, encode_columns
 from sktransfer.inputs._labels import label_words
 from sktransfer.inputs._rows import EncodedRows, RowTokenizer, encode_rows
-from sktransfer.inputs._texts import check_texts
+from sktransfer.inputs._texts import Row, check_texts
 
 if TYPE_CHECKING:
     from sktransfer.inputs._batches import (
@@ -19,16 +20,20 @@ if TYPE_CHECKING:
         epoch_batches,
         split_by_tokens,
     )
-    from sktransfer.inputs._lexical import LexicalVectorizer
+    from sktransfer.inputs._lexical import LexicalColumns, LexicalVectorizer
 
 __all__ = [
     "Batch",
     "EncodedRows",
+    "LexicalColumns",
     "LexicalVectorizer",
+    "Row",
     "RowTokenizer",
+    "check_columns",
     "check_texts",
     "collate_rows",
     "collate_windows",
+    "encode_columns",
     "encode_rows",
     "epoch_batches",
     "label_words",
@@ -41,6 +46,7 @@ _LAZY = {
     "collate_windows": "_batches",
     "epoch_batches": "_batches",
     "split_by_tokens": "_batches",
+    "LexicalColumns": "_lexical",
     "LexicalVectorizer": "_lexical",
 }
 

@@ -26,12 +26,18 @@ class Batch:
         The positions that count in pooling.
     window_index : Tensor of int64, shape (n_rows, n_windows_of_longest_row)
         The windows of each row, filled up with -1.
+    segment_ids : Tensor of int64, shape (n_windows, n_tokens), or None
+        0 in the first column of a row, 1 in the others; None for rows of one text.
+    is_averaged : bool
+        Whether the windows of a row are averaged rather than parts of one text.
     """
 
     token_ids: Tensor
     attention_mask: Tensor
     pool_mask: Tensor
     window_index: Tensor
+    segment_ids: Tensor | None = None
+    is_averaged: bool = False
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on a device."""
@@ -40,6 +46,8 @@ class Batch:
             attention_mask=self.attention_mask.to(device),
             pool_mask=self.pool_mask.to(device),
             window_index=self.window_index.to(device),
+            segment_ids=None if self.segment_ids is None else self.segment_ids.to(device),
+            is_averaged=self.is_averaged,
         )
 
 
@@ -234,11 +242,17 @@ def _collate(
         positions < rows.pool_stop[window_ids][:, None]
     )
     special = (positions < rows.n_prefix) | (positions >= lengths - rows.n_suffix)
+    segment_ids = None
+    if rows.segment_start is not None:
+        second = (positions >= rows.segment_start[window_ids][:, None]) & attended
+        segment_ids = torch.from_numpy(second.astype(np.int64))
     return Batch(
         token_ids=torch.from_numpy(token_ids),
         attention_mask=torch.from_numpy(attended.astype(np.int64)),
         pool_mask=torch.from_numpy(pooled | (special & attended)),
         window_index=torch.from_numpy(window_index),
+        segment_ids=segment_ids,
+        is_averaged=rows.is_averaged,
     )
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 from sklearn.feature_extraction.text import CountVectorizer
+
+from sktransfer.inputs._texts import Row
 
 
 class LexicalVectorizer:
@@ -147,6 +149,50 @@ class LexicalVectorizer:
         norms = np.sqrt(np.bincount(row_of_value, weights=values**2, minlength=counts.shape[0]))
         counts.data = (values / norms[row_of_value]).astype(np.float32)
         return counts
+
+
+class LexicalColumns:
+    """TF-IDF of rows of one or more texts.
+
+    A pair is compared word by word: ``|a - b|`` and ``a * b`` of the TF-IDF of its texts. More
+    columns stand side by side.
+
+    Parameters
+    ----------
+    max_features : int or None, default=None
+        See `LexicalVectorizer`.
+    """
+
+    def __init__(self, max_features: int | None = None) -> None:
+        self.vectorizer = LexicalVectorizer(max_features)
+
+    def fit_transform(self, rows: Sequence[Row], sample_weight: ArrayLike) -> csr_matrix:
+        """Learn the terms of all columns together; return the columns of the rows."""
+        texts, n_columns = _by_column(rows)
+        weight = np.tile(np.asarray(sample_weight, float), n_columns)
+        return _side_by_side(self.vectorizer.fit_transform(texts, weight), n_columns)
+
+    def transform(self, rows: Sequence[Row]) -> csr_matrix:
+        """Return the columns of the rows; unknown terms are passed over."""
+        texts, n_columns = _by_column(rows)
+        return _side_by_side(self.vectorizer.transform(texts), n_columns)
+
+
+def _by_column(rows: Sequence[Row]) -> tuple[list[str], int]:
+    """Return the texts of the first column, then those of the second, ...; how many columns."""
+    columns = list(zip(*((row,) if isinstance(row, str) else row for row in rows), strict=True))
+    return [text for column in columns for text in column], len(columns)
+
+
+def _side_by_side(texts: csr_matrix, n_columns: int) -> csr_matrix:
+    if n_columns == 1:
+        return texts
+    n_rows = texts.shape[0] // n_columns
+    blocks = [texts[number * n_rows : (number + 1) * n_rows] for number in range(n_columns)]
+    if n_columns == 2:
+        first, second = blocks
+        blocks = [abs(first - second), first.multiply(second)]
+    return csr_matrix(hstack(blocks))
 
 
 def _split_words(

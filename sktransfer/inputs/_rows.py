@@ -1,4 +1,7 @@
-"""Rows of text as ragged token ids; a long text is several overlapping windows."""
+"""Rows of text as ragged token ids.
+
+A long text is several overlapping windows; several columns are one window, cut to fit.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +31,10 @@ class RowTokenizer(Protocol):
     def suffix(self) -> tuple[int, ...]:
         """Ids after the content of every window."""
 
+    @property
+    def separator(self) -> tuple[int, ...]:
+        """Ids between two columns of a row."""
+
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return the content ids of each text: no special tokens, nothing cut, nothing padded."""
 
@@ -50,6 +57,11 @@ class EncodedRows:
         Number of rows cut to ``max_length`` when the texts were encoded.
     n_prefix, n_suffix : int
         Number of special tokens at the two ends of every window.
+    segment_start : ndarray of int32, shape (n_windows,), or None
+        Position of the first token behind the first column and its separator; None for rows of
+        one text.
+    is_averaged : bool
+        Whether the windows of a row are whole readings of it, to be averaged, rather than parts.
     """
 
     windows: list[NDArray[np.int32]]
@@ -59,6 +71,8 @@ class EncodedRows:
     n_truncated: int = 0
     n_prefix: int = 0
     n_suffix: int = 0
+    segment_start: NDArray[np.int32] | None = None
+    is_averaged: bool = False
 
     def __len__(self) -> int:
         return len(self.row_start) - 1
@@ -85,6 +99,8 @@ class EncodedRows:
             n_truncated=self.n_truncated,
             n_prefix=self.n_prefix,
             n_suffix=self.n_suffix,
+            segment_start=None if self.segment_start is None else self.segment_start[ids],
+            is_averaged=self.is_averaged,
         )
 
 

@@ -7,6 +7,9 @@ import narwhals as nw
 import numpy as np
 from scipy.sparse import issparse
 
+# A row of X: a text, or as many texts as every other row has.
+Row = str | tuple[str, ...]
+
 
 def check_texts(X: object, *, name: str = "X") -> list[str]:
     """Turn one column of texts into a list of ``str``, or say which row is not a text.

@@ -21,6 +21,10 @@ class WindowBatch(Protocol):
     def pool_mask(self) -> Tensor: ...
     @property
     def window_index(self) -> Tensor: ...
+    @property
+    def segment_ids(self) -> Tensor | None: ...
+    @property
+    def is_averaged(self) -> bool: ...
 
 
 class TransferModel(nn.Module):
@@ -29,8 +33,8 @@ class TransferModel(nn.Module):
     Parameters
     ----------
     encoder : nn.Module
-        ``encoder(token_ids, attention_mask, n_layers)`` gives the states of its last
-        `n_layers` layers, each (n_windows, n_tokens, hidden_size).
+        ``encoder(token_ids, attention_mask, n_layers, segment_ids)`` gives the states of its
+        last `n_layers` layers, each (n_windows, n_tokens, hidden_size).
     head : Head
         Turns pooled features into scores.
     pooling : str
@@ -48,13 +52,17 @@ class TransferModel(nn.Module):
 
     def window_features(self, batch: WindowBatch) -> tuple[Tensor, Tensor]:
         """Pooled vectors and token counts of each window (see `pool_tokens`)."""
-        layers = self.encoder(batch.token_ids, batch.attention_mask, self.n_layers)
+        layers = self.encoder(
+            batch.token_ids, batch.attention_mask, self.n_layers, batch.segment_ids
+        )
         return pool_tokens(layers, batch.pool_mask, self.pooling)
 
     def features(self, batch: WindowBatch) -> Tensor:
         """Features (n_rows, n_layers, pooled_size) of whole rows."""
         vectors, counts = self.window_features(batch)
-        return pool_windows(vectors, counts, batch.window_index, self.pooling)
+        return pool_windows(
+            vectors, counts, batch.window_index, self.pooling, is_averaged=batch.is_averaged
+        )
 
     def forward(self, batch: WindowBatch) -> Tensor:
         """Scores (n_rows, n_outputs) of whole rows, float32."""

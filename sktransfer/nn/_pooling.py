@@ -56,7 +56,14 @@ def pool_tokens(layers: Sequence[Tensor], pool_mask: Tensor, pooling: str) -> tu
     return torch.stack(vectors, dim=1), counts
 
 
-def pool_windows(vectors: Tensor, counts: Tensor, window_index: Tensor, pooling: str) -> Tensor:
+def pool_windows(
+    vectors: Tensor,
+    counts: Tensor,
+    window_index: Tensor,
+    pooling: str,
+    *,
+    is_averaged: bool = False,
+) -> Tensor:
     """Pool the windows of each row.
 
     Parameters
@@ -67,6 +74,8 @@ def pool_windows(vectors: Tensor, counts: Tensor, window_index: Tensor, pooling:
         Windows of each row in reading order, -1 where there is none.
     pooling : str
         One of `POOLINGS`.
+    is_averaged : bool, default=False
+        Whether the windows of a row, as many in every row, are whole readings of it.
 
     Returns
     -------
@@ -76,6 +85,8 @@ def pool_windows(vectors: Tensor, counts: Tensor, window_index: Tensor, pooling:
     """
     if window_index.shape[1] == 1:
         return vectors[window_index[:, 0]].flatten(2)
+    if is_averaged:
+        return vectors[window_index].mean(dim=1).flatten(2)
     present = window_index >= 0
     index = window_index.clamp(min=0)
     n_rows, n_windows = index.shape

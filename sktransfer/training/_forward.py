@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sktransfer.inputs import EncodedRows
@@ -38,7 +37,7 @@ def pooled_features(
     finally:
         for module, mode in modes.items():
             module.training = mode
-    return _pool_rows(vectors, counts, rows.row_start, model.pooling)
+    return _pool_rows(vectors, counts, rows, model.pooling)
 
 
 def _window_features(
@@ -76,16 +75,16 @@ def _window_features(
     return vectors, counts
 
 
-def _pool_rows(
-    vectors: Tensor, counts: Tensor, row_start: NDArray[np.int64], pooling: str
-) -> Tensor:
-    n_windows = np.diff(row_start)
+def _pool_rows(vectors: Tensor, counts: Tensor, rows: EncodedRows, pooling: str) -> Tensor:
+    n_windows = np.diff(rows.row_start)
     features = torch.empty(len(n_windows), vectors.shape[1], vectors[0, 0].numel())
     # Rows with the same number of windows together: padding to the longest would need memory
     # for all rows times the windows of one.
     for count in np.unique(n_windows):
         members = np.flatnonzero(n_windows == count)
         for chunk in np.array_split(members, -(-len(members) * int(count) // _WINDOWS_AT_ONCE)):
-            index = torch.from_numpy(row_start[chunk][:, None] + np.arange(count))
-            features[chunk] = pool_windows(vectors, counts, index, pooling)
+            index = torch.from_numpy(rows.row_start[chunk][:, None] + np.arange(count))
+            features[chunk] = pool_windows(
+                vectors, counts, index, pooling, is_averaged=rows.is_averaged
+            )
     return features

@@ -28,7 +28,7 @@ class ToyEncoder(Encoder):
         self.embedding = nn.Embedding(20, 4, _weight=torch.randn(20, 4, generator=generator))
         self.register_buffer("scale", torch.tensor(3.0), persistent=False)
 
-    def forward(self, token_ids, attention_mask, n_layers=1):
+    def forward(self, token_ids, attention_mask, n_layers=1, segment_ids=None):
         return (self.embedding(token_ids) * self.scale,)
 
     def embedding_modules(self):
