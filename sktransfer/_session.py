@@ -73,20 +73,10 @@ class Session:
     model: TransferModel
     tokenizer: Tokenizer
     source: EncoderHandle | None
+    encoder_name: str
     device: torch.device
     dtype: torch.dtype
     rng: np.random.Generator
-
-
-def distinct(texts: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Position of the first copy of each distinct text, and for each text which one it is."""
-    number: dict[str, int] = {}
-    inverse = np.fromiter(
-        (number.setdefault(text, len(number)) for text in texts), np.intp, len(texts)
-    )
-    first = np.full(len(number), len(texts), dtype=np.intp)
-    np.minimum.at(first, inverse, np.arange(len(texts)))
-    return first, inverse
 
 
 def merge_copies(

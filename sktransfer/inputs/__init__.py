@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sktransfer.inputs._labels import label_words
-from sktransfer.inputs._rows import EncodedRows, RowTokenizer, encode_rows
+from sktransfer.inputs._rows import EncodedRows, RowTokenizer, distinct, encode_rows
 from sktransfer.inputs._texts import check_texts
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "check_texts",
     "collate_rows",
     "collate_windows",
+    "distinct",
     "encode_rows",
     "epoch_batches",
     "label_words",
