@@ -28,13 +28,14 @@ from torch import Tensor
 
 from sktransfer._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from sktransfer._monitor import Monitor
-from sktransfer._session import LexicalChannel, Session, TextRows, distinct, merge_copies
+from sktransfer._session import LexicalChannel, Session, TextRows, merge_copies
 from sktransfer.encoders import Encoder, EncoderHandle, Tokenizer, resolve_encoder
 from sktransfer.inputs import (
     EncodedRows,
     LexicalColumns,
     Row,
     check_columns,
+    distinct,
     encode_columns,
     encode_rows,
 )
@@ -134,7 +135,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> Self:
         """Fine-tune the encoder on texts and targets.
 
-        Ctrl-C ends training early: the best weights so far are kept, with a warning.
+        Ctrl-C while the network trains ends the fit with the weights there are, or with the best
+        so far if there are validation rows, and a warning.
 
         Parameters
         ----------
@@ -191,7 +193,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             session = self._session(rows, None, task, seed, warm=warm)
             session = replace(
                 session,
-                plan=replace(session.plan, n_epochs=1, schedule="constant"),
+                plan=replace(session.plan, n_epochs=1, schedule="constant", warmup_fraction=0.0),
                 whole=False,
             )
             attributes = self._run(session, None, warm=warm)
@@ -268,11 +270,12 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             rows=rows,
             validation=validation,
             task=task,
-            plan=self._plan(len(rows.texts)),
+            plan=self._plan(len(rows.texts), model),
             whole=True,
             model=model,
             tokenizer=tokenizer,
             source=source,
+            encoder_name=self.encoder_name_ if source is None else source.name,
             device=device,
             dtype=resolve_precision(self.precision, device, training=True),
             rng=np.random.default_rng(seed),
@@ -284,7 +287,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         head = Head(width, n_outputs, scale=_HEAD_SCALE, dropout=_HEAD_DROPOUT)
         return TransferModel(encoder, head, pooling=self.pooling, n_layers=n_layers).eval()
 
-    def _plan(self, n_rows: int) -> TrainingPlan:
+    def _plan(self, n_rows: int, model: TransferModel) -> TrainingPlan:
         n_epochs, batch_size = self.max_epochs, self.batch_size
         if batch_size == "auto":
             batch_size = _BATCH_OF_FEW if n_rows <= _FEW_ROWS else _BATCH_OF_MANY
@@ -293,7 +296,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             n_epochs = int(
                 np.clip(-(-_LEAST_STEPS // steps_per_epoch), _LEAST_EPOCHS, _MOST_EPOCHS)
             )
-            if self.trainable_layers == 0 and self.head_init == "probe":
+            if self.head_init == "probe" and not self._trains_encoder(model):
                 # The probe already is the best head on features that cannot change.
                 n_epochs = 0
         return TrainingPlan(
@@ -308,6 +311,12 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             gradual_unfreezing=self.gradual_unfreezing,
         )
 
+    def _trains_encoder(self, model: TransferModel) -> bool:
+        if self.trainable_layers == "all":
+            return True
+        assert isinstance(model.encoder, Encoder)
+        return self.trainable_layers != 0 and bool(model.encoder.layers())
+
     def _run(self, session: Session, tasks: EpochTasks | None, *, warm: bool) -> dict[str, Any]:
         """Probe, fine-tune, lexical channel; return the fitted attributes."""
         rows, task, model = session.rows, session.task, session.model
@@ -315,7 +324,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         targets = task.encode(rows.y)
         encoded = self._encode(rows.texts, model, session.tokenizer)
         monitor = Monitor(self, session, tasks)
-        self._warn_of_cuts(encoded, *monitor.encoded)
+        self._warn_of_cuts(model, encoded, *monitor.encoded)
         with use_device(model, session.device):
             if not warm and self.head_init == "probe":
                 self._solve_head(session, encoded, targets, weights, C=self.C)
@@ -343,7 +352,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             **self._task_attributes(task),
             "model_": model,
             "tokenizer_": session.tokenizer,
-            "encoder_name_": session.source.name if session.source else self.encoder_name_,
+            "encoder_name_": session.encoder_name,
             "lexical_": self._fit_lexical(session, targets, weights),
             "loss_curve_": result.loss_curve,
             "validation_scores_": monitor.scores,
@@ -378,7 +387,10 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             return np.asarray(features.numpy())
 
         if is_frozen and self.memory is not None and session.source is not None:
-            cached = check_memory(self.memory).cache(_frozen_features, ignore=["compute"])
+            memory = self.memory
+            if isinstance(memory, os.PathLike):
+                memory = os.fspath(memory)
+            cached = check_memory(memory).cache(_frozen_features, ignore=["compute"])
             key = (
                 session.source.digest,
                 self.pooling,
@@ -414,15 +426,16 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         for name, value in attributes.items():
             setattr(self, name, value)
         release_memory(resolve_device(self.device))
+        self._remember_columns(X, n_columns)
+
+    def _remember_columns(self, X: Any, n_columns: int) -> None:
         _check_feature_names(self, X, reset=True)
         self.n_features_in_ = n_columns
 
     def _encode(
         self, texts: Sequence[Row], model: TransferModel, tokenizer: Tokenizer
     ) -> EncodedRows:
-        encoder = model.encoder
-        assert isinstance(encoder, Encoder)
-        max_length = min(self.max_length, encoder.max_length)
+        max_length = self._window_length(model)
         if _n_columns(texts) == 1:
             return encode_rows(
                 cast(Sequence[str], texts),
@@ -437,12 +450,17 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             symmetric=self.symmetric,
         )
 
-    def _warn_of_cuts(self, *parts: EncodedRows) -> None:
+    def _window_length(self, model: TransferModel) -> int:
+        assert isinstance(model.encoder, Encoder)
+        length: int = min(self.max_length, model.encoder.max_length)
+        return length
+
+    def _warn_of_cuts(self, model: TransferModel, *parts: EncodedRows) -> None:
         n_truncated = sum(rows.n_truncated for rows in parts)
         if n_truncated:
             warnings.warn(
-                f"{n_truncated} texts are longer than max_length={self.max_length} tokens and were "
-                "cut. Raise max_length; single texts are read whole by long_texts='window'.",
+                f"{n_truncated} texts are longer than max_length={self._window_length(model)} "
+                "tokens and were cut; long_texts='window' reads single texts whole.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -454,7 +472,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         first, inverse = distinct(texts)
         texts = [texts[i] for i in first]
         rows = self._encode(texts, self.model_, self.tokenizer_)
-        self._warn_of_cuts(rows)
+        self._warn_of_cuts(self.model_, rows)
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device, training=False)
         with use_device(self.model_, device):
@@ -482,7 +500,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     def _complete(self, session: Session) -> Session:
         """Add the rows that the targets themselves give, and plan for them too."""
         rows = self._rows_of_targets(session)
-        return replace(session, rows=rows, plan=self._plan(len(rows.texts)))
+        return replace(session, rows=rows, plan=self._plan(len(rows.texts), session.model))
 
     def _rows_of_targets(self, session: Session) -> TextRows:
         """Training rows and those that the targets themselves give."""

@@ -92,14 +92,14 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         What the labels mean, in words: the text of a label counts as two more training rows of
         its class, which helps when rows are few [3]_. ``"auto"`` reads labels that are words
         (``"lost_card"`` as "lost card", ``"neg"`` beside ``"pos"`` as "negative") and leaves
-        codes (numbers, ``"class_1"``) alone, and abbreviations that are not in the encoder's
-        vocabulary (``"ENTY"``); a dict gives the text of each label, such as
-        ``{0: "negative", 1: "positive"}``; None is off.
+        codes (numbers, ``"class_1"``) alone, and labels that take the encoder's vocabulary more
+        than 1.5 tokens a word, as abbreviations do (``"ENTY"``): all of them or none. A dict
+        gives the text of each label, such as ``{0: "negative", 1: "positive"}``; None is off.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn.
     early_stopping : bool, default=False
         Whether to stop when the validation accuracy no longer grows and to keep the best
-        epoch's weights.
+        epoch's weights, on which `head_refit` solves the head anew.
     validation_fraction : float, default=0.1
         Share of the rows held out for early stopping, stratified, unless `fit` is given
         `X_val`.
@@ -238,8 +238,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train one epoch on a batch of rows, at a constant learning rate.
 
-        The lexical channel and the label texts belong to `fit`, which sees all rows at once, and
-        stay out of estimators trained this way.
+        The lexical channel, the label texts and the head's refit belong to `fit`, which sees all
+        rows at once, and stay out of estimators trained this way.
 
         Parameters
         ----------
@@ -345,8 +345,10 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
 
     def _check_targets(self, y: Any) -> NDArray[Any]:
         labels: NDArray[Any] = np.asarray(column_or_1d(y, warn=True))
-        if labels.dtype.kind in "fO":
-            for row, label in enumerate(labels):
+        # NumPy would make the word "nan" of a NaN in a list of strings.
+        listed = isinstance(y, (list, tuple))
+        if listed or labels.dtype.kind in "fO":
+            for row, label in enumerate(y if listed else labels):
                 if _is_missing(label):
                     raise ValueError(
                         f"Input y contains NaN or infinity: the label {label!r} in row {row} is "

@@ -53,9 +53,10 @@ class Monitor:
         if wanted and self.best.epoch is not None:
             self.best.restore(self.session.model)
         if result.interrupted:
+            kept = "weights so far" if self.best.epoch is None else "best weights so far"
             warnings.warn(
                 f"Interrupted by Ctrl-C in epoch {len(result.loss_curve) + 1} of "
-                f"{self.session.plan.n_epochs}: the estimator keeps the best weights so far.",
+                f"{self.session.plan.n_epochs}: the estimator keeps the {kept}.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -94,11 +95,12 @@ class Monitor:
         )
 
     def _fitted_attributes(self) -> dict[str, Any]:
-        """Attributes of an estimator as if `fit` had ended here, without the lexical channel."""
+        """Attributes as if `fit` had ended here, without head refit and lexical channel."""
         model = copy.deepcopy(self.session.model).to("cpu").requires_grad_(True).eval()
         return {
             **self.estimator._task_attributes(self.session.task),
             "model_": model,
             "tokenizer_": self.session.tokenizer,
+            "encoder_name_": self.session.encoder_name,
             "lexical_": None,
         }

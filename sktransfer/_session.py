@@ -28,7 +28,7 @@ class TextRows:
 
     def take(self, positions: NDArray[np.intp]) -> TextRows:
         """Rows at `positions`."""
-        texts = [self.texts[i] for i in positions]
+        texts = [self.texts[i] for i in positions.tolist()]
         return TextRows(texts, self.y[positions], self.weights[positions])
 
     def append(self, texts: Sequence[str], y: NDArray[Any]) -> TextRows:
@@ -40,7 +40,7 @@ class TextRows:
         weights = []
         for target in y:
             members = np.flatnonzero(self.y == target)
-            weights.append(self.weights[members].sum() / len({self.texts[i] for i in members}))
+            weights.append(self.weights[members].sum() / len({self.texts[i] for i in members.tolist()}))
         return TextRows(
             [*self.texts, *texts], np.append(self.y, y), np.append(self.weights, weights)
         )
@@ -73,20 +73,10 @@ class Session:
     model: TransferModel
     tokenizer: Tokenizer
     source: EncoderHandle | None
+    encoder_name: str
     device: torch.device
     dtype: torch.dtype
     rng: np.random.Generator
-
-
-def distinct(texts: Sequence[Row]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Position of the first copy of each distinct text, and for each text which one it is."""
-    number: dict[Row, int] = {}
-    inverse = np.fromiter(
-        (number.setdefault(text, len(number)) for text in texts), np.intp, len(texts)
-    )
-    first = np.full(len(number), len(texts), dtype=np.intp)
-    np.minimum.at(first, inverse, np.arange(len(texts)))
-    return first, inverse
 
 
 def merge_copies(

@@ -100,8 +100,8 @@ _SENTENCE_END = re.compile(
 def load_docstrings(*, return_X_y: bool = False) -> Any:  # noqa: N803
     """Load the docstring sentences of the installed scientific stack (classification).
 
-    Given the first sentence of a docstring ("Compute the (Moore-Penrose) pseudo-inverse of a
-    matrix"), tell the package it comes from. Nothing is downloaded: the sentences are read from
+    Given the first sentence of a docstring ("Compute the determinant of an
+    array"), tell the package it comes from. Nothing is downloaded: the sentences are read from
     the NumPy, SciPy, scikit-learn and PyTorch that are installed.
 
     Parameters

@@ -75,17 +75,6 @@ def ctrl_c_interrupts() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def data_dir() -> Path:
-    """Folder with the benchmark data sets."""
-    asked = os.environ.get("SKTRANSFER_DATA")
-    places = [Path(asked)] if asked else [ROOT.parent / "shared" / "data", ROOT / "shared" / "data"]
-    for place in places:
-        if place.is_dir():
-            return place
-    pytest.skip(f"no data sets at {' or '.join(map(str, places))}: set SKTRANSFER_DATA")
-
-
-@pytest.fixture(scope="session")
 def minilm() -> str:
     """Name of the default encoder, where its offline package is installed."""
     from importlib.util import find_spec

@@ -8,6 +8,7 @@ import pickle
 import random
 import signal
 import threading
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -284,6 +285,7 @@ BAD_TARGETS = {
     "numbers with nan": ([float("nan"), *range(2), *[0] * 37], "y.*row 0"),
     "infinite": ([float("inf"), *range(2), *[0] * 37], "y"),
     "missing label": ([*LABELS[:7], None, *LABELS[8:]], "y.*row 7"),
+    "nan among words": ([*LABELS[:7], float("nan"), *LABELS[8:]], "y.*row 7"),
     "missing pandas label": (pd.Series([*LABELS[:7], None, *LABELS[8:]]), "y.*row 7"),
     "missing nullable label": (
         pd.Series([*LABELS[:7], None, *LABELS[8:]], dtype="string"),
@@ -526,6 +528,13 @@ def test_a_frozen_encoder_with_a_probe_needs_no_epochs(make):
     assert classifier.score(TEXTS, LABELS) > 0.8
 
 
+@pytest.mark.skipif(find_spec("wordllama") is None, reason="wordllama is not installed")
+def test_an_encoder_without_layers_needs_no_epochs(make):
+    table = make(encoder="wordllama", max_epochs="auto")
+    assert table.fit(TEXTS, LABELS).n_iter_ == 0
+    assert table.set_params(trainable_layers="all").fit(TEXTS, LABELS).n_iter_ > 0
+
+
 def test_lexical_weight(make):
     models = [make(lexical_weight=weight).fit(TEXTS, LABELS) for weight in (0.0, 0.5, 1.0)]
     assert models[0].lexical_ is None
@@ -624,7 +633,7 @@ def test_batch_size_beyond_the_rows(make):
 
 def test_memory_keeps_the_frozen_features(make, tmp_path, monkeypatch):
     plain = make(max_epochs=0).fit(TEXTS, LABELS).predict_proba(NEW_TEXTS)
-    cached = make(max_epochs=0, memory=str(tmp_path))
+    cached = make(max_epochs=0, memory=tmp_path)
     assert_array_equal(clone(cached).fit(TEXTS, LABELS).predict_proba(NEW_TEXTS), plain)
     assert any(tmp_path.iterdir())
 
@@ -704,7 +713,7 @@ def press_ctrl_c(monkeypatch, at_step: int) -> None:
 def test_ctrl_c_keeps_what_there_is(make, monkeypatch):
     classifier = make(max_epochs=10)
     press_ctrl_c(monkeypatch, at_step=8)  # 3 steps an epoch
-    with pytest.warns(UserWarning, match="Ctrl-C.*epoch 3 of 10"):
+    with pytest.warns(UserWarning, match="Ctrl-C.*epoch 3 of 10: .* keeps the weights so far"):
         classifier.fit(TEXTS, LABELS)
     assert classifier.n_iter_ == 2
     assert classifier.score(NEW_TEXTS, NEW_LABELS) > 0.8
@@ -775,6 +784,19 @@ def test_partial_fit_learns_batch_by_batch(make):
         )
     assert list(classifier.classes_) == ["bad", "good", "money"]
     assert classifier.score(TEXTS_3, LABELS_3) > 0.7
+
+
+def test_partial_fit_keeps_the_rate(make, monkeypatch):
+    rates = []
+    step = torch.optim.AdamW.step
+
+    def noted(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    make(batch_size=2).partial_fit(TEXTS, LABELS, classes=["bad", "good"])
+    assert rates == [3e-4] * 20
 
 
 def test_partial_fit_wants_the_classes_first(make):
@@ -935,6 +957,13 @@ def test_windows_read_a_long_text_to_its_end(make, long_reviews):
     with pytest.warns(UserWarning, match="16 tokens"):
         cut = make(long_texts="truncate", **parameters).fit(TEXTS, LABELS).predict_proba(ends)
     assert_array_equal(cut[0], cut[1])
+
+
+def test_the_warning_names_the_length_that_cut(make, fitted):
+    limit = fitted.model_.encoder.max_length
+    cut = make(long_texts="truncate", max_length=10 * limit, max_epochs=0)
+    with pytest.warns(UserWarning, match=f"^1 texts .* max_length={limit} tokens"):
+        cut.fit([*TEXTS[:-1], "good film " * limit], LABELS)
 
 
 @pytest.mark.parametrize("max_epochs", [0, 2])

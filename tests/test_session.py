@@ -5,18 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sktransfer._session import TextRows, distinct, merge_copies
+from sktransfer._session import TextRows, merge_copies
 
 TEXTS = st.lists(st.sampled_from(["a", "b", "c", ""]), min_size=1, max_size=20)
-
-
-@given(TEXTS)
-def test_distinct_texts_rebuild_the_list(texts: list[str]) -> None:
-    first, inverse = distinct(texts)
-    kept = [texts[i] for i in first]
-    assert [kept[i] for i in inverse] == texts
-    assert len(set(kept)) == len(kept)
-    assert [texts.index(text) for text in kept] == first.tolist()
 
 
 @given(TEXTS, st.data())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sktransfer.inputs._columns import check_columns, encode_columns
 from sktransfer.inputs._labels import label_words
-from sktransfer.inputs._rows import EncodedRows, RowTokenizer, encode_rows
+from sktransfer.inputs._rows import EncodedRows, RowTokenizer, distinct, encode_rows
 from sktransfer.inputs._texts import Row, check_texts
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ __all__ = [
     "check_texts",
     "collate_rows",
     "collate_windows",
+    "distinct",
     "encode_columns",
     "encode_rows",
     "epoch_batches",

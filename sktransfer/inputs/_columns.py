@@ -8,7 +8,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from sktransfer.inputs._rows import EncodedRows, RowTokenizer
+from sktransfer.inputs._rows import EncodedRows, RowTokenizer, distinct
 from sktransfer.inputs._texts import check_texts
 
 
@@ -125,16 +125,16 @@ def encode_columns(
             f"max_length={max_length} leaves no room for {n_columns} texts beside {n_special} "
             f"special tokens; use at least {n_special + n_columns}."
         )
-    number: dict[str, int] = {}
-    places = [[number.setdefault(text, len(number)) for text in row] for row in rows]
-    contents = tokenizer.encode(list(number))
-    sizes = np.fromiter(map(len, contents), np.int64, len(contents))
-    lengths = sizes[np.array(places)]
+    texts = [text for row in rows for text in row]
+    first, inverse = distinct(texts)
+    places = inverse.reshape(len(rows), n_columns)
+    contents = tokenizer.encode([texts[i] for i in first])
+    lengths = np.fromiter(map(len, contents), np.int64, len(contents))[places]
     kept = shorten_longest(lengths, max_length - n_special)
     ends = [np.asarray(ids, dtype=np.int32) for ids in (prefix, separator, suffix)]
     windows = [
         _join([contents[i][:size] for i, size in zip(place, row_kept, strict=True)], *ends)
-        for place, row_kept in zip(places, kept.tolist(), strict=True)
+        for place, row_kept in zip(places.tolist(), kept.tolist(), strict=True)
     ]
     stops = len(prefix) + kept.sum(axis=1) + (n_columns - 1) * len(separator)
     return EncodedRows(

@@ -11,6 +11,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sktransfer.inputs._texts import Row
+
 # A tokenizer's transient objects are some hundred times larger than the ids that are kept.
 _CHUNK_TEXTS = 4096
 _CHUNK_CHARACTERS = 4_000_000
@@ -149,15 +151,10 @@ def encode_rows(
             f"max_length={max_length} leaves no room for text beside the encoder's {n_special} "
             f"special tokens; use at least {n_special + 1}."
         )
-    row_of_text: dict[str, int] = {}
-    distinct = np.fromiter(
-        (row_of_text.setdefault(text, len(row_of_text)) for text in texts),
-        dtype=np.intp,
-        count=len(texts),
-    )
+    first, inverse = distinct(texts)
     windows: list[NDArray[np.int32]] = []
     parts = [_empty_part()]
-    for chunk in _chunks(list(row_of_text)):
+    for chunk in _chunks([texts[i] for i in first]):
         contents = tokenizer.encode(chunk)
         chunk_windows, part = _cut_windows(contents, tokenizer, max_length, long_texts)
         windows += chunk_windows
@@ -170,11 +167,22 @@ def encode_rows(
         pool_start=pool_start,
         pool_stop=pool_stop,
         row_start=_offsets(counts),
-        n_truncated=int(np.count_nonzero(truncated[distinct])),
+        n_truncated=int(np.count_nonzero(truncated[inverse])),
         n_prefix=len(tokenizer.prefix),
         n_suffix=len(tokenizer.suffix),
     )
-    return rows if len(row_of_text) == len(texts) else rows.take(distinct)
+    return rows if len(first) == len(texts) else rows.take(inverse)
+
+
+def distinct(texts: Sequence[Row]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Position of the first copy of each distinct text, and for each text which one it is."""
+    number: dict[Row, int] = {}
+    inverse = np.fromiter(
+        (number.setdefault(text, len(number)) for text in texts), np.intp, len(texts)
+    )
+    first = np.full(len(number), len(texts), dtype=np.intp)
+    np.minimum.at(first, inverse, np.arange(len(texts)))
+    return first, inverse
 
 
 def join_ranges(starts: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.int64]:

@@ -28,7 +28,7 @@ class NumericRowsClassifier(TransferTextClassifier):
         X = validate_data(self, X, reset=reset, dtype=np.float64)
         return [_spell(row) for row in X]
 
-    def _remember_columns(self, X: Any) -> None:
+    def _remember_columns(self, X: Any, n_columns: int) -> None:
         """`validate_data` has done it."""
 
 

@@ -84,6 +84,7 @@ def test_hooks_see_the_data_and_a_working_estimator(classifier, train, test):
     assert_array_equal(whole, classifier.predict_proba(test[0]))
     # Each is a copy: the first epoch's does not move on with the training.
     assert recorder.fitted[0].model_ is not classifier.model_
+    assert {model.encoder_.name for model in recorder.fitted} == {classifier.encoder_.name}
 
 
 def test_a_generator_is_a_list_to_the_hooks(classifier, train):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sktransfer.inputs import _rows, encode_rows
+from sktransfer.inputs import _rows, distinct, encode_rows
 
 FIRST_ID = 10
 
@@ -106,6 +106,15 @@ def test_truncate_keeps_the_first_tokens(texts, max_length):
         assert window.tolist() == [1, *(FIRST_ID + ord(letter) for letter in text[:body]), 4]
     np.testing.assert_array_equal(rows.pool_start, 1)
     np.testing.assert_array_equal(rows.pool_stop, rows.lengths - 1)
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", ""]), min_size=1, max_size=20))
+def test_distinct_texts_rebuild_the_list(texts):
+    first, inverse = distinct(texts)
+    kept = [texts[i] for i in first]
+    assert [kept[i] for i in inverse] == texts
+    assert len(set(kept)) == len(kept)
+    assert [texts.index(text) for text in kept] == first.tolist()
 
 
 def test_distinct_texts_are_tokenised_once():
