@@ -40,7 +40,9 @@ class TextRows:
         weights = []
         for target in y:
             members = np.flatnonzero(self.y == target)
-            weights.append(self.weights[members].sum() / len({self.texts[i] for i in members.tolist()}))
+            weights.append(
+                self.weights[members].sum() / len({self.texts[i] for i in members.tolist()})
+            )
         return TextRows(
             [*self.texts, *texts], np.append(self.y, y), np.append(self.weights, weights)
         )
