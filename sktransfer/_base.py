@@ -118,7 +118,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = True
+        # Columns of text are two-dimensional, too, but the tag stands for numbers.
+        tags.input_tags.two_d_array = False
         return tags
 
     @property

@@ -71,9 +71,9 @@ def test_the_columns_of_fit_are_wanted_again(make):
     with pytest.raises(ValueError, match="feature names"):
         classifier.predict(PAIRS[["hypothesis", "premise"]])
     classifier.fit(PAIRS.to_numpy(), LABELS)
-    with pytest.raises(ValueError, match="3 features, but .* 2 features"):
+    with pytest.raises(ValueError, match=r"3 features, but .* 2 features"):
         classifier.predict([("a", "b", "c")])
-    with pytest.raises(ValueError, match="1 features, but .* 2 features"):
+    with pytest.raises(ValueError, match=r"1 features, but .* 2 features"):
         classifier.predict(["a"])
 
 
