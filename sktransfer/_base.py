@@ -470,10 +470,10 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         """Scores (n_rows, n_outputs) of `X`; each distinct text is computed once."""
         check_is_fitted(self)
         texts = self._check_rows(X, reset=False)
-        first, inverse = distinct(texts)
-        texts = [texts[i] for i in first]
         rows = self._encode(texts, self.model_, self.tokenizer_)
         self._warn_of_cuts(self.model_, rows)
+        first, inverse = distinct(texts)
+        texts, rows = [texts[i] for i in first], rows.take(first)
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device, training=False)
         with use_device(self.model_, device):

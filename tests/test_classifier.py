@@ -975,6 +975,8 @@ def test_truncation_warns_once_with_the_count(make):
     with pytest.warns(UserWarning, match="^2 texts are longer") as record:
         classifier.predict([*NEW_TEXTS, LONG_FILLER, LONG_FILLER + "good"])
     assert len(record) == 1
+    with pytest.warns(UserWarning, match="^2 texts are longer"):
+        classifier.predict([LONG_FILLER, *NEW_TEXTS, LONG_FILLER])
 
 
 def test_short_texts_do_not_care_how_long_ones_are_read(make):

@@ -49,7 +49,7 @@ class Opinion(str, Enum):  # noqa: UP042 - StrEnum has another __str__
         np.array(TEXTS, dtype=object),
         np.array(TEXTS)[:, None],
         np.array(TEXTS, dtype=object)[:, None],
-        np.matrix(TEXTS).T,
+        np.array([TEXTS]).view(np.matrix).T,
         [np.str_(text) for text in TEXTS],
         pd.Series(TEXTS, index=[7, 7, 3]),
         pd.Series(TEXTS, dtype=object),
