@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sktransfer import datasets
     from sktransfer._classifier import TransferTextClassifier
     from sktransfer._compare import ComparisonResult, compare
+    from sktransfer._regressor import TransferTextRegressor
     from sktransfer.encoders import EncoderHandle, available_encoders
 
 __version__ = "0.1.0.dev0"
@@ -17,6 +18,7 @@ __all__ = [
     "ComparisonResult",
     "EncoderHandle",
     "TransferTextClassifier",
+    "TransferTextRegressor",
     "__version__",
     "available_encoders",
     "compare",
@@ -27,6 +29,7 @@ _HOME = {
     "ComparisonResult": "sktransfer._compare",
     "EncoderHandle": "sktransfer.encoders",
     "TransferTextClassifier": "sktransfer._classifier",
+    "TransferTextRegressor": "sktransfer._regressor",
     "available_encoders": "sktransfer.encoders",
     "compare": "sktransfer._compare",
     "datasets": "sktransfer.datasets",

@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Literal, Self
 
 import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
@@ -28,16 +29,15 @@ from torch import Tensor
 
 from sktransfer._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from sktransfer._monitor import Monitor
-from sktransfer._session import LexicalChannel, Session, TextRows, merge_copies
-from sktransfer.encoders import Encoder, EncoderHandle, Tokenizer, resolve_encoder
+from sktransfer._session import LexicalChannel, ScoredRows, Session, TextRows, merge_copies
+from sktransfer.encoders import DEFAULT_ENCODER, Encoder, EncoderHandle, Tokenizer, resolve_encoder
 from sktransfer.inputs import (
     EncodedRows,
+    Form,
     LexicalColumns,
     Row,
-    check_columns,
     distinct,
-    encode_columns,
-    encode_rows,
+    join_ranges,
 )
 from sktransfer.nn import POOLINGS, Head, TransferModel, pooled_size
 from sktransfer.runtime import (
@@ -47,7 +47,7 @@ from sktransfer.runtime import (
     resolve_precision,
     use_device,
 )
-from sktransfer.tasks import Task
+from sktransfer.tasks import LOSSES, Task
 from sktransfer.training import (
     SCHEDULES,
     TrainingData,
@@ -67,9 +67,9 @@ _HEAD_SCALE = 10.0
 _HEAD_DROPOUT = 0.1
 _LEXICAL_C = 10.0
 _LEXICAL_FEATURES = 50_000
-# Fine-tuned features separate the training rows, so that a weaker solution than the probe's is
-# the calibrated one; scores of many classes lie closer together and need larger weights.
-_REFIT_C_PER_CLASS = 0.5
+# A convex solution gains nothing from more, and memory for features is finite.
+_MOST_UNITS_SOLVED = 100_000
+_UNITS_AT_ONCE = 65_536
 
 
 class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
@@ -99,8 +99,9 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "schedule": [StrOptions(set(SCHEDULES))],
         "warmup_fraction": [Interval(Real, 0, 1, closed="left")],
+        "loss": [StrOptions(set(LOSSES))],
         "label_texts": [dict, StrOptions({"auto"}), None],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "contrastive_weight": [Interval(Real, 0, None, closed="left")],
         "lexical_weight": [Interval(Real, 0, 1, closed="both")],
         "early_stopping": ["boolean"],
@@ -113,6 +114,58 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+
+    # What an estimator whose constructor does not name it works with.
+    pooling: str = "mean"
+    pooling_layers: int = 1
+    head_init: str = "probe"
+    head_refit: bool = False
+    C: float = 10.0
+    lexical_weight: float = 0.0
+    memory: str | os.PathLike[str] | joblib.Memory | None = None
+
+    def __init__(
+        self,
+        encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
+        *,
+        max_length: int = 128,
+        trainable_layers: int | Literal["all"] | None = None,
+        gradual_unfreezing: bool = False,
+        max_epochs: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: float = 3e-4,
+        layer_decay: float = 0.8,
+        weight_decay: float = 0.01,
+        schedule: str = "linear",
+        warmup_fraction: float = 0.1,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        warm_start: bool = False,
+        device: str = "auto",
+        precision: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.encoder = encoder
+        self.max_length = max_length
+        self.trainable_layers = trainable_layers
+        self.gradual_unfreezing = gradual_unfreezing
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.layer_decay = layer_decay
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.warmup_fraction = warmup_fraction
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -171,7 +224,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         if isinstance(X, Iterator):  # callbacks read X again
             X = list(X)
         rows = self._check_training_rows(X, y, sample_weight, reset=True)
-        task = self._make_task(rows.y)
+        task = self._make_task(rows)
         seed = self._draw_seed()
         validation = self._check_validation(X_val, y_val)
         if validation is None and self.early_stopping:
@@ -183,7 +236,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             tasks = EpochTasks(self, session.plan.n_epochs, X, y, sample_weight)
             attributes = self._run(session, tasks, warm=warm)
         tasks.end_fit(lambda: attributes)
-        self._adopt(attributes, X, _n_columns(rows.texts))
+        self._adopt(attributes, X, self._form().n_columns(rows.texts))
         return self
 
     def _continue(self, rows: TextRows, task: Task, X: Any) -> None:
@@ -198,21 +251,23 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 whole=False,
             )
             attributes = self._run(session, None, warm=warm)
-        self._adopt(attributes, X, _n_columns(rows.texts))
+        self._adopt(attributes, X, self._form().n_columns(rows.texts))
+
+    def _form(self) -> Form:
+        """How rows of X are read."""
+        raise AssertionError("every estimator defines it")
 
     def _check_rows(self, X: Any, *, reset: bool) -> Sequence[Row]:
         """Rows of `X`; the one place where the form of the input is read."""
         if not reset:
             _check_feature_names(self, X, reset=False)
-        rows = check_columns(X)
-        n_columns = _n_columns(rows)
+        rows = self._form().check(X)
+        n_columns = self._form().n_columns(rows)
         if not reset and n_columns != self.n_features_in_:
             raise ValueError(
                 f"X has {n_columns} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input: the columns of texts in fit."
             )
-        if self.symmetric and n_columns == 1:
-            raise ValueError("symmetric=True needs rows of several texts, got one column of X.")
         return rows
 
     def _check_training_rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> TextRows:
@@ -261,7 +316,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             model, tokenizer = copy.deepcopy(self.model_), self.tokenizer_
             if model.head.linear.out_features != task.n_outputs:
                 raise ValueError(
-                    "warm_start=True needs the classes of the fit before: set warm_start=False."
+                    f"warm_start=True cannot change the {model.head.linear.out_features} outputs "
+                    f"of the fit before to {task.n_outputs}: set warm_start=False."
                 )
         else:
             source = resolve_encoder(self.encoder)
@@ -322,8 +378,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         """Probe, fine-tune, lexical channel; return the fitted attributes."""
         rows, task, model = session.rows, session.task, session.model
         weights = self._target_weights(rows)
-        targets = task.encode(rows.y)
         encoded = self._encode(rows.texts, model, session.tokenizer)
+        targets = task.encode(rows.y, encoded)
         monitor = Monitor(self, session, tasks)
         self._warn_of_cuts(model, encoded, *monitor.encoded)
         with use_device(model, session.device):
@@ -347,10 +403,12 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             )
             monitor.finish(result)
             if session.whole and self.head_refit and result.loss_curve:
-                strength = _REFIT_C_PER_CLASS * task.n_outputs
-                self._solve_head(session, encoded, targets, weights, C=strength, is_frozen=False)
+                self._solve_head(
+                    session, encoded, targets, weights, C=task.refit_c, is_frozen=False
+                )
         return {
             **self._task_attributes(task),
+            "task_": task,
             "model_": model,
             "tokenizer_": session.tokenizer,
             "encoder_name_": session.encoder_name,
@@ -374,13 +432,16 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> None:
         """Solve the convex problem that the head poses on the encoder's present features."""
         members, weights = merge_copies(session.rows.texts, targets, weights)
+        kept = _some_rows(encoded.n_units[members])
+        members, weights = members[kept], weights[kept]
         texts = [session.rows.texts[i] for i in members]
         first, inverse = distinct(texts)
+        rows = encoded.take(members[first])
 
         def compute() -> NDArray[np.float32]:
             features = pooled_features(
                 session.model,
-                encoded.take(members[first]),
+                rows,
                 session.tokenizer.pad_id,
                 device=session.device,
                 dtype=session.dtype,
@@ -397,15 +458,15 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 self.pooling,
                 self.pooling_layers,
                 self.max_length,
-                self.long_texts,
-                self.symmetric,
+                repr(self._form()),
                 str(session.dtype),
             )
             features = cached([texts[i] for i in first], key, compute=compute)
         else:
             features = compute()
         head = session.model.head
-        inputs = head.normalise(torch.from_numpy(features)).double().numpy()[inverse]
+        units = join_ranges(rows.unit_start[:-1][inverse], rows.n_units[inverse])
+        inputs = head.normalise(torch.from_numpy(features)).double().numpy()[units]
         solution = session.task.solve(inputs, targets[members], weights, C=C)
         head.set_weights(torch.from_numpy(solution.coef), torch.from_numpy(solution.intercept))
 
@@ -436,20 +497,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     def _encode(
         self, texts: Sequence[Row], model: TransferModel, tokenizer: Tokenizer
     ) -> EncodedRows:
-        max_length = self._window_length(model)
-        if _n_columns(texts) == 1:
-            return encode_rows(
-                cast(Sequence[str], texts),
-                tokenizer,
-                max_length=max_length,
-                long_texts=self.long_texts,
-            )
-        return encode_columns(
-            cast(Sequence[tuple[str, ...]], texts),
-            tokenizer,
-            max_length=max_length,
-            symmetric=self.symmetric,
-        )
+        """Token ids of `texts`."""
+        return self._form().encode(texts, tokenizer, max_length=self._window_length(model))
 
     def _window_length(self, model: TransferModel) -> int:
         assert isinstance(model.encoder, Encoder)
@@ -467,31 +516,47 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             )
 
     def _scores(self, X: Any) -> NDArray[np.float32]:
-        """Scores (n_rows, n_outputs) of `X`; each distinct text is computed once."""
+        """Scores (n_rows, n_outputs) of `X`, for forms whose rows are scored as a whole."""
+        return self._score_rows(X).scores
+
+    def _score_rows(self, X: Any) -> ScoredRows:
+        """Rows of `X` with their scores; each distinct row is computed once."""
         check_is_fitted(self)
         texts = self._check_rows(X, reset=False)
         rows = self._encode(texts, self.model_, self.tokenizer_)
         self._warn_of_cuts(self.model_, rows)
         first, inverse = distinct(texts)
-        texts, rows = [texts[i] for i in first], rows.take(first)
+        distinct_rows = rows.take(first)
+        scores = self._score_distinct([texts[i] for i in first], distinct_rows)
+        units = join_ranges(distinct_rows.unit_start[:-1][inverse], distinct_rows.n_units[inverse])
+        return ScoredRows(texts, rows, scores[units])
+
+    def _score_distinct(self, texts: Sequence[Row], rows: EncodedRows) -> NDArray[np.float32]:
+        scores = []
+        for part in _parts(rows.n_units):
+            features = self._features(rows.take(part))
+            with torch.inference_mode():
+                scores.append(self.model_.head(features).numpy())
+        joined: NDArray[np.float32] = np.concatenate(scores)
+        if self.lexical_ is None:
+            return joined
+        task: Task = self.task_
+        return task.blend(joined, self.lexical_.scores(texts), self.lexical_weight)
+
+    def _features(self, rows: EncodedRows) -> Tensor:
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device, training=False)
         with use_device(self.model_, device):
-            features = pooled_features(
+            return pooled_features(
                 self.model_, rows, self.tokenizer_.pad_id, device=device, dtype=dtype
             )
-        with torch.inference_mode():
-            scores = np.asarray(self.model_.head(features).numpy())
-        if self.lexical_ is not None:
-            scores = scores + np.float32(self.lexical_weight) * self.lexical_.scores(texts)
-        return scores[inverse]
 
     def _check_targets(self, y: Any) -> NDArray[Any]:
         """Targets as an array, or an error that names the row."""
         raise AssertionError("every estimator defines it")
 
-    def _make_task(self, y: NDArray[Any]) -> Task:
-        """Task that the checked targets pose."""
+    def _make_task(self, rows: TextRows) -> Task:
+        """Task that the checked rows pose."""
         raise AssertionError("every estimator defines it")
 
     def _target_weights(self, rows: TextRows) -> NDArray[np.float64]:
@@ -509,15 +574,29 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _split(self, rows: TextRows, seed: int) -> tuple[TextRows, TextRows]:
         """Training and validation rows."""
-        raise AssertionError("every estimator defines it")
+        positions = np.arange(len(rows.texts))
+        try:
+            train, held_out = train_test_split(
+                positions,
+                test_size=self.validation_fraction,
+                random_state=seed,
+                stratify=self._strata(rows),
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"early_stopping=True cannot hold out validation_fraction="
+                f"{self.validation_fraction} of {len(positions)} rows ({error}) Pass X_val and "
+                "y_val, raise validation_fraction, or set early_stopping=False."
+            ) from None
+        return rows.take(train), rows.take(held_out)
+
+    def _strata(self, rows: TextRows) -> NDArray[Any] | None:
+        """What the validation split keeps the shares of."""
+        return None
 
     def _task_attributes(self, task: Task) -> dict[str, Any]:
         """Fitted attributes that describe the task."""
         return {}
-
-
-def _n_columns(rows: Sequence[Row]) -> int:
-    return 1 if isinstance(rows[0], str) else len(rows[0])
 
 
 def _frozen_features(
@@ -525,3 +604,15 @@ def _frozen_features(
 ) -> NDArray[np.float32]:
     """Features of `texts`; `joblib.Memory` looks them up by `texts` and `key`."""
     return compute()
+
+
+def _some_rows(n_units: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Positions of all rows, or of evenly spaced ones where they have too many units together."""
+    share = max(1.0, n_units.sum() / _MOST_UNITS_SOLVED)
+    return np.unique(np.arange(0, len(n_units), share).astype(np.intp))
+
+
+def _parts(n_units: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+    """Positions of the rows in parts whose features fit into memory together."""
+    part = (np.cumsum(n_units) - 1) // _UNITS_AT_ONCE
+    return np.split(np.arange(len(n_units)), np.flatnonzero(np.diff(part)) + 1)

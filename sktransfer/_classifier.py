@@ -8,18 +8,18 @@ from typing import Any, Literal, Self
 import joblib
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
+from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
-from sklearn.model_selection import train_test_split
-from sklearn.utils import column_or_1d
+from sklearn.utils import Tags, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from sktransfer._base import BaseTransferEstimator
+from sktransfer._documentation import documented
 from sktransfer._session import Session, TextRows
+from sktransfer._text import BaseTextEstimator
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle, Tokenizer
 from sktransfer.inputs import label_words
-from sktransfer.tasks import ClassificationTask, Task
+from sktransfer.tasks import ClassificationTask, MultilabelTask, Task
 
 _CONTRASTED_ROWS = 16
 # A label says more about its class than one row does.
@@ -28,7 +28,8 @@ _LABEL_TEXT_COPIES = 2
 _MOST_PIECES_PER_WORD = 1.5
 
 
-class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
+@documented
+class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
     """Text classifier fine-tuned from a pretrained language model.
 
     A linear probe is solved on the frozen encoder's features, put into the head, and encoder
@@ -36,127 +37,41 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
 
     Parameters
     ----------
-    encoder : str, path or EncoderHandle, default="all-MiniLM-L6-v2"
-        Pretrained encoder: an alias, a local folder, a Hugging Face id (``"name@revision"``
-        pins it) or a handle such as another estimator's `encoder_`.
-    pooling : {"mean", "cls", "last", "max", "concat"}, default="mean"
-        How the states of a text's tokens become one vector; ``"concat"`` is ULMFiT's last, max
-        and mean [1]_.
-    pooling_layers : int, default=1
-        Number of last layers whose pooled, L2-normalised states are averaged.
-    max_length : int, default=128
-        Tokens that the encoder reads at once, at most what it can read.
-    long_texts : {"window", "truncate"}, default="window"
-        Longer texts are read whole in overlapping windows whose states are pooled together
-        (while training, in at most four windows a step, drawn anew each epoch), or cut, with a
-        warning. Rows of several texts are always cut to `max_length`, the longest text first.
-    symmetric : bool, default=False
-        Whether rows of several texts are read in both orders, whose features are averaged: for
-        similarity and paraphrase [4]_.
-    trainable_layers : int, "all" or None, default=None
-        Layers that train, counted from the top: None is all but the embeddings, ``"all"``
-        includes them, 0 leaves the encoder frozen.
-    gradual_unfreezing : bool, default=False
-        Whether layers join the training one by one, from the top, epoch by epoch [1]_.
-    head_init : {"probe", "random"}, default="probe"
-        Where the head starts: at the logistic regression on frozen features, or at random.
+    lexical_weight : float, default=0.3
+        Weight of the TF-IDF model's scores beside the network's, from 0 (off) to 1.
     head_refit : bool, default=True
         Whether the head is solved once more, on the fine-tuned features. With few classes its
         probabilities are less overconfident than the trained head's; with many the trained head
         can be better.
-    C : float, default=10.0
-        Inverse regularisation strength of the probe.
-    max_epochs : int or "auto", default="auto"
-        Passes over the rows; ``"auto"`` makes more of them the fewer rows there are. With 0 the
-        probe alone is the model.
-    batch_size : int or "auto", default="auto"
-        Rows of one step of the optimiser, whatever the memory of the device; ``"auto"`` is 16, or
-        32 where there are no more than 64 rows.
-    learning_rate : float, default=3e-4
-        Peak learning rate of the head and the top layer.
-    layer_decay : float, default=0.8
-        Factor on the rate from each layer to the one below [1]_.
-    weight_decay : float, default=0.01
-        Decoupled weight decay of weight matrices.
-    contrastive_weight : float, default=1.0
-        Weight of a supervised contrastive loss beside the cross-entropy: rows of a batch are
-        pulled towards those of their class and away from the others [2]_. It holds up to 16
-        rows a class and falls in proportion beyond. 0 is off.
-    schedule : {"linear", "slanted_triangular", "cosine", "constant"}, default="linear"
-        Learning rate after the warmup.
-    warmup_fraction : float, default=0.1
-        Share of the steps over which the rate rises.
-    lexical_weight : float, default=0.3
-        Weight of the TF-IDF model's scores beside the network's, from 0 (off) to 1.
     label_texts : "auto", dict or None, default="auto"
         What the labels mean, in words: the text of a label counts as two more training rows of
-        its class, which helps when rows are few [3]_. ``"auto"`` reads labels that are words
+        its class, which helps when rows are few [1]_. ``"auto"`` reads labels that are words
         (``"lost_card"`` as "lost card", ``"neg"`` beside ``"pos"`` as "negative") and leaves
         codes (numbers, ``"class_1"``) alone, and labels that take the encoder's vocabulary more
         than 1.5 tokens a word, as abbreviations do (``"ENTY"``): all of them or none. A dict
         gives the text of each label, such as ``{0: "negative", 1: "positive"}``; None is off.
-    class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, as in scikit-learn.
-    early_stopping : bool, default=False
-        Whether to stop when the validation accuracy no longer grows and to keep the best
-        epoch's weights, on which `head_refit` solves the head anew.
-    validation_fraction : float, default=0.1
-        Share of the rows held out for early stopping, stratified, unless `fit` is given
-        `X_val`.
-    n_iter_no_change : int, default=3
-        Epochs without improvement before early stopping ends the training.
-    warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the fit before.
-    memory : None, str, path or joblib.Memory, default=None
-        Where to keep the frozen features of the probe between fits, as in scikit-learn's
-        Pipeline; None keeps nothing.
-    device : str, default="auto"
-        ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
-        Weights rest on the CPU outside of `fit` and `predict`.
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Precision of matrix products; ``"auto"`` trains in bfloat16 where the chip has it and
-        predicts in float32.
-    random_state : int, RandomState instance or None, default=None
-        Seed of row order, dropout and validation split.
-    verbose : int, default=0
-        If positive, a line an epoch goes to standard error.
+        Rows of several texts and multilabel targets have none.
+    class_weight : dict, list of dicts, "balanced" or None, default=None
+        Weights of the classes, as in scikit-learn. For multilabel targets a list of a dict
+        ``{0: weight, 1: weight}`` for each label.
+    contrastive_weight : float, default=1.0
+        Weight of a supervised contrastive loss beside the cross-entropy: rows of a batch are
+        pulled towards those of their class and away from the others [2]_. It holds up to 16
+        rows a class and falls in proportion beyond. 0 is off; multilabel targets have none.
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Labels, sorted.
-    model_ : TransferModel
-        Fine-tuned PyTorch module, on the CPU.
-    tokenizer_ : Tokenizer
-        Tokeniser of the encoder.
-    encoder_ : EncoderHandle
-        Handle to the fine-tuned encoder.
+    classes_ : ndarray of shape (n_classes,), or list of n_labels such arrays
+        Labels, sorted. For multilabel targets ``[0, 1]`` for each label.
     lexical_ : LexicalChannel or None
         The TF-IDF model.
-    loss_curve_ : list of float
-        Mean training loss of each epoch.
-    validation_scores_ : list of float
-        Validation accuracy of the network after each epoch, if there were validation rows.
-    best_epoch_ : int or None
-        Epoch of the best validation accuracy, from 1.
-    n_iter_ : int
-        Epochs trained.
-    device_ : str
-        Device of the last fit.
-    n_features_in_ : int
-        Columns of text.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, if `X` was a table.
 
     References
     ----------
-    .. [1] Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification",
-       2018, arXiv:1801.06146.
+    .. [1] Chang et al., "Importance of Semantic Representation: Dataless Classification", AAAI
+       2008.
     .. [2] Gunel et al., "Supervised Contrastive Learning for Pre-trained Language Model
        Fine-tuning", 2021, arXiv:2011.01403.
-    .. [3] Chang et al., "Importance of Semantic Representation: Dataless Classification", AAAI
-       2008.
-    .. [4] Radford et al., "Improving Language Understanding by Generative Pre-Training", 2018.
 
     Examples
     --------
@@ -172,68 +87,75 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         self,
         encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
         *,
+        label_texts: dict[Any, str] | Literal["auto"] | None = "auto",
+        class_weight: dict[Any, float] | list[dict[int, float]] | Literal["balanced"] | None = None,
+        contrastive_weight: float = 1.0,
         pooling: str = "mean",
         pooling_layers: int = 1,
-        max_length: int = 128,
-        long_texts: str = "window",
+        long_texts: Literal["window", "truncate"] = "window",
         symmetric: bool = False,
-        trainable_layers: int | Literal["all"] | None = None,
-        gradual_unfreezing: bool = False,
+        lexical_weight: float = 0.3,
         head_init: str = "probe",
         head_refit: bool = True,
         C: float = 10.0,
+        memory: str | os.PathLike[str] | joblib.Memory | None = None,
+        max_length: int = 128,
+        trainable_layers: int | Literal["all"] | None = None,
+        gradual_unfreezing: bool = False,
         max_epochs: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: float = 3e-4,
         layer_decay: float = 0.8,
         weight_decay: float = 0.01,
-        contrastive_weight: float = 1.0,
         schedule: str = "linear",
         warmup_fraction: float = 0.1,
-        lexical_weight: float = 0.3,
-        label_texts: dict[Any, str] | Literal["auto"] | None = "auto",
-        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 3,
         warm_start: bool = False,
-        memory: str | os.PathLike[str] | joblib.Memory | None = None,
         device: str = "auto",
         precision: str = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
-        self.encoder = encoder
-        self.pooling = pooling
-        self.pooling_layers = pooling_layers
-        self.max_length = max_length
-        self.long_texts = long_texts
-        self.symmetric = symmetric
-        self.trainable_layers = trainable_layers
-        self.gradual_unfreezing = gradual_unfreezing
-        self.head_init = head_init
-        self.head_refit = head_refit
-        self.C = C
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.layer_decay = layer_decay
-        self.weight_decay = weight_decay
-        self.contrastive_weight = contrastive_weight
-        self.schedule = schedule
-        self.warmup_fraction = warmup_fraction
-        self.lexical_weight = lexical_weight
+        super().__init__(
+            encoder,
+            pooling=pooling,
+            pooling_layers=pooling_layers,
+            long_texts=long_texts,
+            symmetric=symmetric,
+            lexical_weight=lexical_weight,
+            head_init=head_init,
+            head_refit=head_refit,
+            C=C,
+            memory=memory,
+            max_length=max_length,
+            trainable_layers=trainable_layers,
+            gradual_unfreezing=gradual_unfreezing,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            layer_decay=layer_decay,
+            weight_decay=weight_decay,
+            schedule=schedule,
+            warmup_fraction=warmup_fraction,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            warm_start=warm_start,
+            device=device,
+            precision=precision,
+            random_state=random_state,
+            verbose=verbose,
+        )
         self.label_texts = label_texts
         self.class_weight = class_weight
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.warm_start = warm_start
-        self.memory = memory
-        self.device = device
-        self.precision = precision
-        self.random_state = random_state
-        self.verbose = verbose
+        self.contrastive_weight = contrastive_weight
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train one epoch on a batch of rows, at a constant learning rate.
@@ -277,11 +199,13 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
                 )
         reset = not hasattr(self, "model_")
         rows = self._check_training_rows(X, y, sample_weight, reset=reset)
+        if rows.y.ndim == 2:
+            raise ValueError("partial_fit learns one label a row; pass multilabel y to fit.")
         self._continue(rows, self._task(known, len(rows.texts)), X)
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Most probable label of each text.
+        """Most probable label of each text, or all labels that are more probable than not.
 
         Parameters
         ----------
@@ -290,11 +214,11 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,), or of 0 and 1 of shape (n_samples, n_labels)
             Labels.
         """
-        scores = self._scores(X)
-        return np.asarray(self.classes_[scores.argmax(axis=1)])
+        labels: NDArray[Any] = self.task_.decode(self._scores(X))
+        return labels
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Probability of each class.
@@ -307,9 +231,11 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_classes), float32
-            Columns in the order of `classes_`.
+            Columns in the order of `classes_`; of multilabel targets the probability of each
+            label.
         """
-        return np.asarray(softmax(self._scores(X), axis=1))
+        values: NDArray[np.float32] = self.task_.probabilities(self._scores(X))
+        return values
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float32]:
         """Logarithm of the probability of each class.
@@ -324,7 +250,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         ndarray of shape (n_samples, n_classes), float32
             Columns in the order of `classes_`.
         """
-        return np.asarray(log_softmax(self._scores(X), axis=1))
+        values: NDArray[np.float32] = self.task_.log_probabilities(self._scores(X))
+        return values
 
     def decision_function(self, X: Any) -> NDArray[np.float32]:
         """Scores before the softmax.
@@ -340,10 +267,12 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
             With two classes the score of the second over the first: the logit of its
             probability.
         """
-        scores = self._scores(X)
-        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+        values: NDArray[np.float32] = self.task_.decision(self._scores(X))
+        return values
 
     def _check_targets(self, y: Any) -> NDArray[Any]:
+        if issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] > 1):
+            return _check_indicators(y)
         labels: NDArray[Any] = np.asarray(column_or_1d(y, warn=True))
         # NumPy would make the word "nan" of a NaN in a list of strings.
         listed = isinstance(y, (list, tuple))
@@ -357,7 +286,10 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         check_classification_targets(labels)
         return labels
 
-    def _make_task(self, y: NDArray[Any]) -> Task:
+    def _make_task(self, rows: TextRows) -> Task:
+        y = rows.y
+        if y.ndim == 2:
+            return MultilabelTask(self._value_weights(rows))
         classes = np.unique(y)
         if len(classes) < 2:
             raise ValueError(
@@ -379,6 +311,22 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         # the cross-entropy does, and keeps the probabilities.
         share = min(1.0, _CONTRASTED_ROWS * len(classes) / n_rows)
         return ClassificationTask(classes, contrastive_weight=share * self.contrastive_weight)
+
+    def _value_weights(self, rows: TextRows) -> NDArray[np.float64]:
+        """Weight (2, n_labels) of each label's absence and presence."""
+        n_labels = rows.y.shape[1]
+        if self.class_weight is None:
+            return np.ones((2, n_labels))
+        if self.class_weight == "balanced":
+            present = rows.weights @ rows.y
+            totals = np.stack([rows.weights.sum() - present, present])
+            return np.asarray(rows.weights.sum() / (2 * np.maximum(totals, rows.weights.min())))
+        if not isinstance(self.class_weight, list) or len(self.class_weight) != n_labels:
+            raise ValueError(
+                f"class_weight must be 'balanced' or a list of {n_labels} dicts {{0: weight, "
+                f"1: weight}}, one for each column of y, got {self.class_weight!r}."
+            )
+        return np.array([[d.get(value, 1.0) for d in self.class_weight] for value in (0, 1)])
 
     def _rows_of_targets(self, session: Session) -> TextRows:
         rows = session.rows
@@ -415,7 +363,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
         return texts
 
     def _target_weights(self, rows: TextRows) -> NDArray[np.float64]:
-        if self.class_weight is None:
+        if self.class_weight is None or rows.y.ndim == 2:
             return rows.weights
         classes, codes = np.unique(rows.y, return_inverse=True)
         if self.class_weight == "balanced":
@@ -426,26 +374,26 @@ class TransferTextClassifier(ClassifierMixin, BaseTransferEstimator):
             factors = compute_class_weight(self.class_weight, classes=classes, y=rows.y)
         return np.asarray(rows.weights * factors[codes])
 
-    def _split(self, rows: TextRows, seed: int) -> tuple[TextRows, TextRows]:
-        positions = np.arange(len(rows.texts))
-        try:
-            train, held_out = train_test_split(
-                positions,
-                test_size=self.validation_fraction,
-                random_state=seed,
-                stratify=rows.y,
-            )
-        except ValueError as error:
-            raise ValueError(
-                f"early_stopping=True cannot hold out validation_fraction="
-                f"{self.validation_fraction} of {len(positions)} rows ({error}) Pass X_val and "
-                "y_val, raise validation_fraction, or set early_stopping=False."
-            ) from None
-        return rows.take(train), rows.take(held_out)
+    def _strata(self, rows: TextRows) -> NDArray[Any] | None:
+        return rows.y if rows.y.ndim == 1 else None
 
     def _task_attributes(self, task: Task) -> dict[str, Any]:
-        assert isinstance(task, ClassificationTask)
+        assert isinstance(task, (ClassificationTask, MultilabelTask))
         return {"classes_": task.classes}
+
+
+def _check_indicators(y: Any) -> NDArray[np.int64]:
+    """Dense 0/1 array (n_rows, n_labels), or an error that names the row."""
+    values = np.asarray(y.toarray() if issparse(y) else y)
+    known = (values == 0) | (values == 1)
+    if not known.all():
+        row, column = np.argwhere(~known)[0].tolist()
+        raise ValueError(
+            f"Unknown label type: y has {values.shape[1]} columns and must be 0 or 1 in each, "
+            f"got {values[row, column]!r} in row {row}, column {column}. Pass one label a row, or "
+            "MultiLabelBinarizer().fit_transform(lists of labels)."
+        )
+    return values.astype(np.int64)
 
 
 def _pieces_per_word(texts: list[str], tokenizer: Tokenizer) -> float:

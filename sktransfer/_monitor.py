@@ -28,7 +28,7 @@ class Monitor:
         if session.validation is not None:
             texts = session.validation.texts
             self.encoded = [estimator._encode(texts, session.model, session.tokenizer)]
-            self.targets = session.task.encode(session.validation.y)
+            self.targets = session.task.encode(session.validation.y, self.encoded[0])
         if tasks is not None and session.plan.n_epochs:
             tasks.begin_epoch()
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sktransfer.encoders import EncoderHandle, Tokenizer
-from sktransfer.inputs import LexicalColumns, Row
+from sktransfer.inputs import EncodedRows, LexicalColumns, Row
 from sktransfer.nn import TransferModel
 from sktransfer.tasks import LinearWeights, Task
 from sktransfer.training import TrainingPlan
@@ -61,6 +61,19 @@ class LexicalChannel:
 
 
 @dataclass(frozen=True)
+class ScoredRows:
+    """Rows of one `predict`, and the scores (n_units, n_outputs) of their units in order."""
+
+    rows: Sequence[Row]
+    encoded: EncodedRows
+    scores: NDArray[np.float32]
+
+    def by_row(self) -> list[NDArray[np.float32]]:
+        """Scores of each row's units."""
+        return np.split(self.scores, self.encoded.unit_start[1:-1])
+
+
+@dataclass(frozen=True)
 class Session:
     """All that one run of the template works with; the estimator changes only at its end.
 
@@ -90,8 +103,15 @@ def merge_copies(
     last digits of a convex solution.
     """
     groups: dict[Any, list[int]] = {}
-    for position, key in enumerate(zip(texts, targets.tolist(), strict=True)):
+    for position, (text, target) in enumerate(zip(texts, targets.tolist(), strict=True)):
+        key = (text, tuple(target) if isinstance(target, list) else target)
         groups.setdefault(key, []).append(position)
-    members = [groups[key] for key in sorted(groups)]
+    members = [groups[key] for key in sorted(groups, key=_sortable)]
     first = np.array([positions[0] for positions in members], dtype=np.intp)
     return first, np.array([weights[positions].sum(axis=0) for positions in members])
+
+
+def _sortable(key: tuple[Row, Any]) -> tuple[Any, Any]:
+    row, target = key
+    # A missing text cannot be compared with one that is there.
+    return row if isinstance(row, str) else tuple(text or "" for text in row), target

@@ -23,6 +23,10 @@ class LetterTokenizer:
     def encode(self, texts: list[str]) -> list[np.ndarray]:
         return [np.array([1 + ord(c) % (VOCABULARY - 1) for c in t], dtype=np.int32) for t in texts]
 
+    def encode_spans(self, texts: list[str]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        spans = [np.stack([np.arange(len(t)), np.arange(len(t)) + 1], axis=1) for t in texts]
+        return self.encode(texts), spans
+
 
 class ToyEncoder(Encoder):
     """Embeddings and a few position-wise layers; memory runs out above `most_tokens`."""

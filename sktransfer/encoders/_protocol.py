@@ -35,6 +35,12 @@ class Tokenizer(Protocol):
         """Ids of each text in full: no special tokens, never truncated, never padded."""
         ...
 
+    def encode_spans(
+        self, texts: Sequence[str]
+    ) -> tuple[list[NDArray[np.int32]], list[NDArray[np.int64]]]:
+        """Ids of each text as `encode` gives them, and the characters (n_tokens, 2) of each."""
+        ...
+
 
 class Encoder(nn.Module, ABC):
     """Module that reads windows of token ids into one state a token.

@@ -56,6 +56,15 @@ class FastTokenizer:
         encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
+    def encode_spans(
+        self, texts: Sequence[str]
+    ) -> tuple[list[NDArray[np.int32]], list[NDArray[np.int64]]]:
+        """Ids of each text as `encode` gives them, and the characters (n_tokens, 2) of each."""
+        encodings = self.backend.encode_batch(list(texts), add_special_tokens=False)
+        ids = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        spans = [np.array(e.offsets, dtype=np.int64).reshape(-1, 2) for e in encodings]
+        return ids, spans
+
     def __repr__(self) -> str:
         return f"FastTokenizer({self.backend.get_vocab_size()} tokens)"
 

@@ -8,8 +8,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sktransfer.inputs._columns import check_columns, encode_columns
+from sktransfer.inputs._forms import Form, TextForm
 from sktransfer.inputs._labels import label_words
-from sktransfer.inputs._rows import EncodedRows, RowTokenizer, distinct, encode_rows
+from sktransfer.inputs._rows import (
+    EncodedRows,
+    RowTokenizer,
+    Units,
+    distinct,
+    encode_rows,
+    join_ranges,
+)
 from sktransfer.inputs._texts import Row, check_texts
 
 if TYPE_CHECKING:
@@ -25,10 +33,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "EncodedRows",
+    "Form",
     "LexicalColumns",
     "LexicalVectorizer",
     "Row",
     "RowTokenizer",
+    "TextForm",
+    "Units",
     "check_columns",
     "check_texts",
     "collate_rows",
@@ -37,6 +48,7 @@ __all__ = [
     "encode_columns",
     "encode_rows",
     "epoch_batches",
+    "join_ranges",
     "label_words",
     "split_by_tokens",
 ]

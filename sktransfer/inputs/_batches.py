@@ -1,6 +1,7 @@
 """Rows into padded batches: like lengths together, under a token budget."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,31 +25,31 @@ class Batch:
         1 at a token, 0 at padding.
     pool_mask : Tensor of bool, shape (n_windows, n_tokens)
         The positions that count in pooling.
-    window_index : Tensor of int64, shape (n_rows, n_windows_of_longest_row)
-        The windows of each row, filled up with -1.
+    window_index : Tensor of int64, shape (n_rows, n_windows_of_longest_row), or None
+        The windows of each row, filled up with -1; None where windows or tokens are units of
+        their own.
     segment_ids : Tensor of int64, shape (n_windows, n_tokens), or None
         0 in the first column of a row, 1 in the others; None for rows of one text.
     is_averaged : bool
         Whether the windows of a row are averaged rather than parts of one text.
+    unit_index : Tensor of int64, shape (n_units,), or None
+        Places, in all tokens of the batch, of the tokens that are units of their own.
     """
 
     token_ids: Tensor
     attention_mask: Tensor
     pool_mask: Tensor
-    window_index: Tensor
+    window_index: Tensor | None
     segment_ids: Tensor | None = None
     is_averaged: bool = False
+    unit_index: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on a device."""
-        return Batch(
-            token_ids=self.token_ids.to(device),
-            attention_mask=self.attention_mask.to(device),
-            pool_mask=self.pool_mask.to(device),
-            window_index=self.window_index.to(device),
-            segment_ids=None if self.segment_ids is None else self.segment_ids.to(device),
-            is_averaged=self.is_averaged,
-        )
+        moved: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if torch.is_tensor(value)
+        }
+        return replace(self, **moved)
 
 
 def epoch_batches(
@@ -152,8 +153,8 @@ def collate_rows(
     multiple : int, default=1
         The batch is as wide as its longest window, rounded up to a multiple of it.
     max_windows : int or None, default=None
-        Most windows of a row. Of a row that has more, some are drawn with ``rng`` (without it:
-        evenly spaced ones) and kept in their order.
+        Most windows of a row, unless they or their tokens are units. Of a row that has more, some
+        are drawn with ``rng`` (without it: evenly spaced ones) and kept in their order.
     rng : numpy.random.Generator or None, default=None
         Draws the windows.
 
@@ -182,7 +183,7 @@ def collate_rows(
     row_ids = np.asarray(row_ids, dtype=np.intp)
     starts = rows.row_start[row_ids]
     counts = rows.row_start[row_ids + 1] - starts
-    if max_windows is None or not (counts > max_windows).any():
+    if max_windows is None or rows.units is not None or not (counts > max_windows).any():
         window_ids = join_ranges(starts, counts)
     else:
         window_ids = np.concatenate(
@@ -227,7 +228,7 @@ def _collate(
     rows: EncodedRows,
     window_ids: NDArray[np.integer],
     pad_id: int,
-    window_index: NDArray[np.int64],
+    window_index: NDArray[np.int64] | None,
     multiple: int,
 ) -> Batch:
     windows = [rows.windows[i] for i in window_ids.tolist()]
@@ -241,6 +242,13 @@ def _collate(
     pooled = (positions >= rows.pool_start[window_ids][:, None]) & (
         positions < rows.pool_stop[window_ids][:, None]
     )
+    unit_index = None
+    if rows.units is not None:
+        window_index = None
+        units = rows.units.take(window_ids)
+        if units.position is not None:
+            starts = np.repeat(np.arange(len(window_ids)) * width, units.counts)
+            unit_index = torch.from_numpy(starts + units.position)
     special = (positions < rows.n_prefix) | (positions >= lengths - rows.n_suffix)
     segment_ids = None
     if rows.segment_start is not None:
@@ -250,9 +258,10 @@ def _collate(
         token_ids=torch.from_numpy(token_ids),
         attention_mask=torch.from_numpy(attended.astype(np.int64)),
         pool_mask=torch.from_numpy(pooled | (special & attended)),
-        window_index=torch.from_numpy(window_index),
+        window_index=None if window_index is None else torch.from_numpy(window_index),
         segment_ids=segment_ids,
         is_averaged=rows.is_averaged,
+        unit_index=unit_index,
     )
 
 

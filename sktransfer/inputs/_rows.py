@@ -40,6 +40,45 @@ class RowTokenizer(Protocol):
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return the content ids of each text: no special tokens, nothing cut, nothing padded."""
 
+    def encode_spans(
+        self, texts: Sequence[str]
+    ) -> tuple[list[NDArray[np.int32]], list[NDArray[np.int64]]]:
+        """Return these ids and the characters ``[start, stop)`` of each token."""
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Parts of rows that have features and scores of their own: choices, words, tokens.
+
+    Attributes
+    ----------
+    counts : ndarray of int64, shape (n_windows,)
+        Units of each window; those of a window follow those of the window before.
+    source : ndarray of int64, shape (n_units, n)
+        What each unit is in its row, in the terms of its form.
+    position : ndarray of int64, shape (n_units,), or None
+        Token of the window whose state is the unit's; None where a window, pooled, is one unit.
+    """
+
+    counts: NDArray[np.int64]
+    source: NDArray[np.int64]
+    position: NDArray[np.int64] | None = None
+
+    @cached_property
+    def start(self) -> NDArray[np.int64]:
+        """First unit of each window, and the number of all, shape (n_windows + 1,)."""
+        return _offsets(self.counts)
+
+    def of_windows(self, windows: NDArray[Any]) -> NDArray[np.int64]:
+        """Numbers of the units of `windows`, in the order of these."""
+        return join_ranges(self.start[:-1][windows], self.counts[windows])
+
+    def take(self, windows: NDArray[Any]) -> "Units":
+        """Units of the given windows, in the given order."""
+        units = self.of_windows(windows)
+        position = None if self.position is None else self.position[units]
+        return Units(self.counts[windows], self.source[units], position)
+
 
 @dataclass(frozen=True, eq=False)
 class EncodedRows:
@@ -64,6 +103,8 @@ class EncodedRows:
         one text.
     is_averaged : bool
         Whether the windows of a row are whole readings of it, to be averaged, rather than parts.
+    units : Units or None
+        Where the parts of a row are scored; None where a row is scored as a whole.
     """
 
     windows: list[NDArray[np.int32]]
@@ -75,6 +116,7 @@ class EncodedRows:
     n_suffix: int = 0
     segment_start: NDArray[np.int32] | None = None
     is_averaged: bool = False
+    units: Units | None = None
 
     def __len__(self) -> int:
         return len(self.row_start) - 1
@@ -88,6 +130,18 @@ class EncodedRows:
     def row_lengths(self) -> NDArray[np.int64]:
         """Tokens of all windows of each row, shape (n_rows,)."""
         return np.add.reduceat(self.lengths, self.row_start[:-1])
+
+    @cached_property
+    def n_units(self) -> NDArray[np.int64]:
+        """Features and scores that each row gets, shape (n_rows,)."""
+        if self.units is None:
+            return np.ones(len(self), dtype=np.int64)
+        return np.diff(self.units.start[self.row_start])
+
+    @property
+    def unit_start(self) -> NDArray[np.int64]:
+        """First unit of each row, and the number of all, shape (n_rows + 1,)."""
+        return _offsets(self.n_units)
 
     def take(self, rows: NDArray[np.intp]) -> "EncodedRows":
         """Return the given rows, in the given order; the ids are shared, not copied."""
@@ -103,6 +157,7 @@ class EncodedRows:
             n_suffix=self.n_suffix,
             segment_start=None if self.segment_start is None else self.segment_start[ids],
             is_averaged=self.is_averaged,
+            units=None if self.units is None else self.units.take(ids),
         )
 
 
@@ -273,18 +328,18 @@ def _cut_windows(
 
 
 def _window_bounds(
-    lengths: NDArray[np.int64], body: int
+    lengths: NDArray[np.int64], body: int | NDArray[np.int64]
 ) -> tuple[
     NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]
 ]:
-    """Place windows of at most ``body`` tokens over texts of the given lengths.
+    """Place windows of at most ``body`` tokens (one number, or one a text) over texts.
 
     Returns the windows a text and, for each window in the positions of its text, start, stop and
     the bounds of the tokens that it pools.
     """
     # The fewest windows that cover a text, then as short as the overlap allows: a text that is
     # one token too long costs two half windows, not two whole ones.
-    overlap = min(-(-body // 8), body - 1)
+    overlap = np.minimum(-(-body // 8), body - 1)
     counts = 1 + -(-np.maximum(lengths - body, 0) // (body - overlap))
     width = -(-(lengths + (counts - 1) * overlap) // counts)
 

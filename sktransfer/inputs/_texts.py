@@ -7,8 +7,8 @@ import narwhals as nw
 import numpy as np
 from scipy.sparse import issparse
 
-# A row of X: a text, or as many texts as every other row has.
-Row = str | tuple[str, ...]
+# A row of X: a text, or several, of which a form may allow some to be missing.
+Row = str | tuple[str | None, ...]
 
 
 def check_texts(X: object, *, name: str = "X") -> list[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from sktransfer.nn._head import Head
-from sktransfer.nn._pooling import pool_tokens, pool_windows
+from sktransfer.nn._pooling import pick_tokens, pool_tokens, pool_windows
 
 
 class WindowBatch(Protocol):
@@ -20,11 +21,13 @@ class WindowBatch(Protocol):
     @property
     def pool_mask(self) -> Tensor: ...
     @property
-    def window_index(self) -> Tensor: ...
+    def window_index(self) -> Tensor | None: ...
     @property
     def segment_ids(self) -> Tensor | None: ...
     @property
     def is_averaged(self) -> bool: ...
+    @property
+    def unit_index(self) -> Tensor | None: ...
 
 
 class TransferModel(nn.Module):
@@ -51,20 +54,24 @@ class TransferModel(nn.Module):
         self.n_layers = n_layers
 
     def window_features(self, batch: WindowBatch) -> tuple[Tensor, Tensor]:
-        """Pooled vectors and token counts of each window (see `pool_tokens`)."""
+        """Vectors and token counts of each window (see `pool_tokens`), or of each token unit."""
         layers = self.encoder(
             batch.token_ids, batch.attention_mask, self.n_layers, batch.segment_ids
         )
+        if batch.unit_index is not None:
+            return pick_tokens(layers, batch.unit_index), torch.ones_like(batch.unit_index)
         return pool_tokens(layers, batch.pool_mask, self.pooling)
 
     def features(self, batch: WindowBatch) -> Tensor:
-        """Features (n_rows, n_layers, pooled_size) of whole rows."""
+        """Features (n_units, n_layers, pooled_size): of whole rows, or of their units."""
         vectors, counts = self.window_features(batch)
+        if batch.window_index is None:
+            return vectors.flatten(2)
         return pool_windows(
             vectors, counts, batch.window_index, self.pooling, is_averaged=batch.is_averaged
         )
 
     def forward(self, batch: WindowBatch) -> Tensor:
-        """Scores (n_rows, n_outputs) of whole rows, float32."""
+        """Scores (n_units, n_outputs), float32."""
         scores: Tensor = self.head(self.features(batch))
         return scores

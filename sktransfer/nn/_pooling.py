@@ -56,6 +56,20 @@ def pool_tokens(layers: Sequence[Tensor], pool_mask: Tensor, pooling: str) -> tu
     return torch.stack(vectors, dim=1), counts
 
 
+def pick_tokens(layers: Sequence[Tensor], unit_index: Tensor) -> Tensor:
+    """States (n_units, n_layers, 1, hidden_size) of single tokens, float32.
+
+    Parameters
+    ----------
+    layers : sequence of Tensor of shape (n_windows, n_tokens, hidden_size)
+        States of one or more layers of the encoder.
+    unit_index : Tensor of shape (n_units,)
+        Places of the tokens, counted over all windows.
+    """
+    picked = [states.flatten(0, 1)[unit_index].float() for states in layers]
+    return torch.stack(picked, dim=1).unsqueeze(2)
+
+
 def pool_windows(
     vectors: Tensor,
     counts: Tensor,

@@ -7,16 +7,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional
 
+from sktransfer.inputs import EncodedRows
 from sktransfer.tasks._protocol import LinearWeights
 
 # Below every score of a class with examples, so that a class announced in `partial_fit` but
 # not yet seen is possible and never preferred.
 _UNSEEN_MARGIN = 2.0
 _TEMPERATURE = 0.1
+_REFIT_C_PER_CLASS = 0.5
 
 
 class ClassificationTask:
@@ -39,7 +42,32 @@ class ClassificationTask:
         """Number of scores a row, one for each class."""
         return len(self.classes)
 
-    def encode(self, y: NDArray[Any]) -> Tensor:
+    @property
+    def refit_c(self) -> float:
+        """Inverse regularisation strength on fine-tuned features.
+
+        These separate the training rows, so that a weaker solution than the probe's is the
+        calibrated one; scores of many classes lie closer together and need larger weights.
+        """
+        return _REFIT_C_PER_CLASS * self.n_outputs
+
+    def decode(self, scores: NDArray[np.float32]) -> NDArray[Any]:
+        """Class of the highest score."""
+        return np.asarray(self.classes[scores.argmax(axis=1)])
+
+    def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probability of each class."""
+        return np.asarray(softmax(scores, axis=1))
+
+    def log_probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logarithm of the probability of each class."""
+        return np.asarray(log_softmax(scores, axis=1))
+
+    def decision(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores; of two classes that of the second over the first."""
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+    def encode(self, y: NDArray[Any], rows: EncodedRows | None = None) -> Tensor:
         """Positions of the labels `y` in `classes`.
 
         Raises
@@ -107,6 +135,12 @@ class ClassificationTask:
     def score(self, scores: NDArray[np.float32], targets: Tensor) -> float:
         """Accuracy."""
         return float(np.mean(scores.argmax(axis=1) == targets.numpy()))
+
+    def blend(
+        self, scores: NDArray[np.float32], lexical: NDArray[np.float32], weight: float
+    ) -> NDArray[np.float32]:
+        """Sum: the scores are logarithms of odds, and words add evidence."""
+        return scores + np.float32(weight) * lexical
 
 
 def supervised_contrast(features: Tensor, targets: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sktransfer.inputs import EncodedRows
+
 
 class LinearWeights(NamedTuple):
     """Weights of a linear layer: `coef` (n_outputs, n_features), `intercept` (n_outputs,)."""
@@ -28,12 +30,20 @@ class Task(Protocol):
         """Number of scores a row."""
         ...
 
-    def encode(self, y: Any) -> Tensor:
-        """Targets as the loss takes them."""
+    @property
+    def refit_c(self) -> float:
+        """Inverse regularisation strength of the linear model on fine-tuned features."""
+        ...
+
+    def encode(self, y: Any, rows: EncodedRows) -> Tensor:
+        """Targets (n_rows, ...) as the loss takes them.
+
+        Where the parts of a row are scored, (n_rows, most units), with -1 where a row has fewer.
+        """
         ...
 
     def loss(self, scores: Tensor, features: Tensor, targets: Tensor) -> Tensor:
-        """Loss of each row of a batch."""
+        """Loss of each row of a batch, from scores and features of its units."""
         ...
 
     def solve(
@@ -44,4 +54,10 @@ class Task(Protocol):
 
     def score(self, scores: NDArray[np.float32], targets: Tensor) -> float:
         """Quality of `scores`, the higher the better."""
+        ...
+
+    def blend(
+        self, scores: NDArray[np.float32], lexical: NDArray[np.float32], weight: float
+    ) -> NDArray[np.float32]:
+        """Scores of the network and of a model on TF-IDF columns, together."""
         ...

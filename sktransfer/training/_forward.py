@@ -23,7 +23,7 @@ def pooled_features(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Tensor:
-    """Features (n_rows, n_layers, pooled_size) of `rows`, on the CPU, in the order of the rows.
+    """Features (n_units, n_layers, pooled_size) of `rows`, on the CPU, in the order of the rows.
 
     Windows of like length are encoded together, whatever text they come from, so that neither
     padding nor one very long text costs more than a batch of memory. The model is left in the
@@ -37,6 +37,8 @@ def pooled_features(
     finally:
         for module, mode in modes.items():
             module.training = mode
+    if rows.units is not None:
+        return vectors.flatten(2)
     return _pool_rows(vectors, counts, rows, model.pooling)
 
 
@@ -48,8 +50,9 @@ def _window_features(
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     lengths = rows.lengths
+    n_vectors = len(lengths) if rows.units is None else int(rows.units.start[-1])
     vectors: Tensor | None = None
-    counts = torch.empty(len(lengths), dtype=torch.int64)
+    counts = torch.empty(n_vectors, dtype=torch.int64)
     pending = split_by_tokens(lengths, token_budget(device, training=False))[::-1]
     multiple = width_multiple(device, dtype)
     while pending:
@@ -68,9 +71,10 @@ def _window_features(
             pending += [windows[half:], windows[:half]]
             continue
         if vectors is None:
-            vectors = torch.empty(len(lengths), *batch_vectors.shape[1:])
-        vectors[windows] = batch_vectors.cpu()
-        counts[windows] = batch_counts.cpu()
+            vectors = torch.empty(n_vectors, *batch_vectors.shape[1:])
+        places = windows if rows.units is None else rows.units.of_windows(windows)
+        vectors[places] = batch_vectors.cpu()
+        counts[places] = batch_counts.cpu()
     assert vectors is not None, "no rows"
     return vectors, counts
 

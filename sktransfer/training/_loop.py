@@ -30,7 +30,8 @@ from sktransfer.training._parameters import (
 )
 from sktransfer.training._schedules import schedule_factor
 
-# Scores, features as the head sees them, and targets of a batch; gives the loss of each row.
+# Scores and features (as the head sees them) of a batch's units, and the targets of its rows;
+# gives the loss of each row.
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 # A text of more windows shows a different sample of them each epoch, so that the memory of a
@@ -284,6 +285,8 @@ class _Run:
 
 def _training_tokens(rows: EncodedRows) -> NDArray[np.int64]:
     """Tokens that a step reads of each row at most."""
+    if rows.units is not None:
+        return rows.row_lengths
     n_windows = np.diff(rows.row_start)
     shown = np.minimum(n_windows, MAX_TRAINING_WINDOWS)
     return np.asarray(rows.row_lengths * shown // np.maximum(n_windows, 1), dtype=np.int64)
