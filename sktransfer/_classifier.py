@@ -61,7 +61,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,), or list of n_labels such arrays
+    classes_ : ndarray of shape (n_classes,) or (n_labels, 2)
         Labels, sorted. For multilabel targets ``[0, 1]`` for each label.
     lexical_ : LexicalChannel or None
         The TF-IDF model.
@@ -217,7 +217,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         ndarray of shape (n_samples,), or of 0 and 1 of shape (n_samples, n_labels)
             Labels.
         """
-        labels: NDArray[Any] = self.task_.decode(self._scores(X))
+        scores = self._scores(X)
+        labels: NDArray[Any] = self.task_.decode(scores)
         return labels
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
@@ -234,7 +235,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
             Columns in the order of `classes_`; of multilabel targets the probability of each
             label.
         """
-        values: NDArray[np.float32] = self.task_.probabilities(self._scores(X))
+        scores = self._scores(X)
+        values: NDArray[np.float32] = self.task_.probabilities(scores)
         return values
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float32]:
@@ -250,7 +252,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         ndarray of shape (n_samples, n_classes), float32
             Columns in the order of `classes_`.
         """
-        values: NDArray[np.float32] = self.task_.log_probabilities(self._scores(X))
+        scores = self._scores(X)
+        values: NDArray[np.float32] = self.task_.log_probabilities(scores)
         return values
 
     def decision_function(self, X: Any) -> NDArray[np.float32]:
@@ -267,11 +270,12 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
             With two classes the score of the second over the first: the logit of its
             probability.
         """
-        values: NDArray[np.float32] = self.task_.decision(self._scores(X))
+        scores = self._scores(X)
+        values: NDArray[np.float32] = self.task_.decision(scores)
         return values
 
     def _check_targets(self, y: Any) -> NDArray[Any]:
-        if issparse(y) or (np.ndim(y) == 2 and np.shape(y)[1] > 1):
+        if issparse(y) or _has_columns(y):
             return _check_indicators(y)
         labels: NDArray[Any] = np.asarray(column_or_1d(y, warn=True))
         # NumPy would make the word "nan" of a NaN in a list of strings.
@@ -380,6 +384,11 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
     def _task_attributes(self, task: Task) -> dict[str, Any]:
         assert isinstance(task, (ClassificationTask, MultilabelTask))
         return {"classes_": task.classes}
+
+
+def _has_columns(y: Any) -> bool:
+    shape = np.asarray(y).shape
+    return len(shape) == 2 and shape[1] > 1
 
 
 def _check_indicators(y: Any) -> NDArray[np.int64]:

@@ -133,7 +133,8 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             In the unit of the `y` of `fit`.
         """
-        values: NDArray[np.float64] = self.task_.decode(self._scores(X))
+        scores = self._scores(X)
+        values: NDArray[np.float64] = self.task_.decode(scores)
         return values
 
     def _check_targets(self, y: Any) -> NDArray[np.float64]:

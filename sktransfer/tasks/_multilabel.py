@@ -33,7 +33,7 @@ class MultilabelTask:
 
     def __init__(self, value_weights: NDArray[np.float64]) -> None:
         self.value_weights = value_weights
-        self.classes = [np.array([0, 1]) for _ in range(value_weights.shape[1])]
+        self.classes = np.tile([0, 1], (value_weights.shape[1], 1))
 
     @property
     def n_outputs(self) -> int:

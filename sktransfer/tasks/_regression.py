@@ -105,7 +105,7 @@ class RegressionTask:
         for _ in range(_REWEIGHTINGS):
             solution = _ridge(features, y[:, None], weights * factors, C)
             residuals = np.abs(solution.scores(features)[:, 0] - y)
-            factors = least / np.maximum(residuals, least)
+            factors = _HUBER_DELTA / np.maximum(residuals, least)
         return solution
 
     def score(self, scores: NDArray[np.float32], targets: Tensor) -> float:
