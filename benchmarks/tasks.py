@@ -3,6 +3,7 @@
 python benchmarks/tasks.py                        # the test sets, two seeds each
 python benchmarks/tasks.py --sets stsb --seeds 0
 python benchmarks/tasks.py --validate --sets stsb --parameters '{"max_epochs": 5}'
+python benchmarks/tasks.py --features              # frozen features, on the sets of label_budgets
 python benchmarks/tasks.py --report
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import _data
+import _systems
 import numpy as np
 import pandas as pd
 from label_budgets import cpu_model, versions
@@ -29,6 +31,7 @@ import sktransfer
 RESULTS = Path(__file__).parent / "results" / "tasks.csv"
 VALIDATION = Path(__file__).parent / "results" / "tasks_validation.csv"
 KEY = ("set", "seed", "estimator", "parameters")
+MAX_LENGTH = 256
 COLUMNS = (
     *KEY,
     "n_train",
@@ -241,29 +244,22 @@ def run(
         _emotions(split.train)
     model = getattr(sktransfer, benchmark.estimator)(**parameters, random_state=seed)
     X, y = benchmark.rows(split.train)
-    clocks = [(time.perf_counter(), time.process_time())]
+    clocks = [now()]
     model.fit(X, y)
-    clocks.append((time.perf_counter(), time.process_time()))
+    clocks.append(now())
     measures = benchmark.measure(model, split, benchmark.rows)
-    clocks.append((time.perf_counter(), time.process_time()))
-    (fit_s, fit_cpu_s), (predict_s, predict_cpu_s) = np.diff(np.array(clocks), axis=0)
+    clocks.append(now())
+    row = {
+        "set": name,
+        "seed": seed,
+        "estimator": benchmark.estimator,
+        "parameters": json.dumps(parameters),
+        "n_train": len(split.train),
+        "n_test": len(split.test),
+    }
+    common = {**seconds(clocks), **machine()}
     return [
-        {
-            "set": name,
-            "seed": seed,
-            "estimator": benchmark.estimator,
-            "parameters": json.dumps(parameters),
-            "n_train": len(split.train),
-            "n_test": len(split.test),
-            "measure": measure,
-            "value": f"{value:.4f}",
-            "bar": benchmark.bars.get(measure, ""),
-            "fit_s": f"{fit_s:.0f}",
-            "fit_cpu_s": f"{fit_cpu_s:.0f}",
-            "predict_s": f"{predict_s:.1f}",
-            "predict_cpu_s": f"{predict_cpu_s:.1f}",
-            **machine(),
-        }
+        {**row, **measured(measure, value, benchmark.bars.get(measure, "")), **common}
         for measure, value in measures.items()
     ]
 
@@ -282,31 +278,91 @@ def cosine() -> list[dict[str, Any]]:
     from scipy.stats import pearsonr
 
     split = read_split("stsb", 0, validate=False)
-    clocks = [(time.perf_counter(), time.process_time())]
+    clocks = [now()]
     vectorizer = sktransfer.TransferTextVectorizer().fit(split.train["text_a"])
-    clocks.append((time.perf_counter(), time.process_time()))
+    clocks.append(now())
     first, second = (vectorizer.transform(split.test[column]) for column in ("text_a", "text_b"))
-    clocks.append((time.perf_counter(), time.process_time()))
-    (fit_s, fit_cpu_s), (predict_s, predict_cpu_s) = np.diff(np.array(clocks), axis=0)
+    clocks.append(now())
+    row = {
+        "set": "stsb",
+        "seed": 0,
+        "estimator": "cosine of TransferTextVectorizer, frozen",
+        "parameters": "{}",
+        "n_train": 0,
+        "n_test": len(split.test),
+    }
     value = float(pearsonr((first * second).sum(axis=1), split.test["label"])[0])
-    return [
-        {
-            "set": "stsb",
-            "seed": 0,
-            "estimator": "cosine of TransferTextVectorizer, frozen",
-            "parameters": "{}",
-            "n_train": 0,
-            "n_test": len(split.test),
-            "measure": "pearson",
-            "value": f"{value:.4f}",
-            "bar": "",
-            "fit_s": f"{fit_s:.0f}",
-            "fit_cpu_s": f"{fit_cpu_s:.0f}",
-            "predict_s": f"{predict_s:.1f}",
-            "predict_cpu_s": f"{predict_cpu_s:.1f}",
-            **machine(),
+    return [{**row, **measured("pearson", value, ""), **seconds(clocks), **machine()}]
+
+
+def frozen_features(name: str, seed: int) -> list[dict[str, Any]]:
+    """Frozen features and logistic regression: ours, and sentence-transformers', on one draw.
+
+    Both read the first 256 tokens. Of equal texts ours computes one; every text here is distinct.
+    """
+    import warnings
+
+    from sentence_transformers import SentenceTransformer
+    from sklearn.linear_model import LogisticRegression
+
+    train, test = _data.draw(name, "64", seed), _data.test_rows(name)
+    peer = SentenceTransformer(_systems.encoder_folder(), device="cpu")
+    peer.max_seq_length = MAX_LENGTH
+    ours = sktransfer.TransferTextVectorizer(max_length=MAX_LENGTH, long_texts="truncate")
+    ours.fit(train.texts[:1])
+    encoders = {
+        "TransferTextVectorizer, frozen + LogisticRegression": ours.transform,
+        "sentence-transformers + LogisticRegression": lambda texts: peer.encode(
+            texts, normalize_embeddings=True, show_progress_bar=False
+        ),
+    }
+    rows = []
+    for system, encode in encoders.items():
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*were cut")
+            encode(train.texts[:32])
+            clocks = [now()]
+            model = LogisticRegression(C=10, max_iter=2000).fit(encode(train.texts), train.labels)
+            clocks.append(now())
+            features = encode(list(dict.fromkeys(test.texts)))
+            clocks.append(now())
+        place = {text: number for number, text in enumerate(dict.fromkeys(test.texts))}
+        predicted = model.predict(features[[place[text] for text in test.texts]])
+        row = {
+            "set": name,
+            "seed": seed,
+            "estimator": system,
+            "parameters": json.dumps({"max_length": MAX_LENGTH, "labels a class": 64}),
+            "n_train": len(train.texts),
+            "n_test": len(test.texts),
         }
-    ]
+        speed = len(features) / (clocks[2][1] - clocks[1][1])
+        common = {**seconds(clocks), **machine()}
+        rows += [
+            {**row, **measured("accuracy", float(np.mean(predicted == test.labels)), ""), **common},
+            {**row, **measured("texts per processor second", speed, ""), **common},
+        ]
+    return rows
+
+
+def now() -> tuple[float, float]:
+    """Wall clock and processor time."""
+    return time.perf_counter(), time.process_time()
+
+
+def seconds(clocks: list[tuple[float, float]]) -> dict[str, str]:
+    """Columns of a fit and a prediction between three readings of the clocks."""
+    (fit_s, fit_cpu_s), (predict_s, predict_cpu_s) = np.diff(np.array(clocks), axis=0)
+    return {
+        "fit_s": f"{fit_s:.0f}",
+        "fit_cpu_s": f"{fit_cpu_s:.0f}",
+        "predict_s": f"{predict_s:.1f}",
+        "predict_cpu_s": f"{predict_cpu_s:.1f}",
+    }
+
+
+def measured(measure: str, value: float, bar: float | str) -> dict[str, Any]:
+    return {"measure": measure, "value": f"{value:.4f}", "bar": bar}
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -339,7 +395,7 @@ def report() -> str:
         "| set | estimator | measure | asked | mean | seeds | fit, processor s |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name in BENCHMARKS:
+    for name in (*BENCHMARKS, *_data.SETS):
         for (of, estimator, measure), rows in found.items():
             if of != name:
                 continue
@@ -360,25 +416,37 @@ def main() -> int:
     parser.add_argument("--validate", action="store_true", help="score on validation rows")
     parser.add_argument("--parameters", type=json.loads, help="setting to validate, as JSON")
     parser.add_argument("--report", action="store_true", help="print the table and stop")
+    parser.add_argument("--features", action="store_true", help="frozen features and their peer")
     arguments = parser.parse_args()
     if arguments.parameters is not None and not arguments.validate:
         parser.error("--parameters is for --validate: a setting is not chosen on test rows")
-    if not arguments.report:
-        output = VALIDATION if arguments.validate else RESULTS
-        for name in arguments.sets.split(","):
-            if name == "stsb" and not arguments.validate:
-                write(output, cosine())
-            for seed in map(int, arguments.seeds.split(",")):
-                parameters = arguments.parameters
-                if parameters is None:
-                    parameters = BENCHMARKS[name].parameters
-                rows = run(name, seed, parameters, validate=arguments.validate)
-                write(output, rows)
-                for row in rows:
-                    print(*(row[column] for column in (*KEY, "measure", "value")), flush=True)
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    if arguments.features:
+        for name in _data.SETS:
+            record(RESULTS, frozen_features(name, seeds[0]))
+    elif not arguments.report:
+        run_all(arguments.sets.split(","), seeds, arguments.parameters, arguments.validate)
     if not arguments.validate:
         print(report())
     return 0
+
+
+def run_all(
+    names: list[str], seeds: list[int], parameters: dict[str, Any] | None, validate: bool
+) -> None:
+    for name in names:
+        if name == "stsb" and not validate:
+            record(RESULTS, cosine())
+        chosen = BENCHMARKS[name].parameters if parameters is None else parameters
+        for seed in seeds:
+            rows = run(name, seed, chosen, validate=validate)
+            record(VALIDATION if validate else RESULTS, rows)
+
+
+def record(path: Path, rows: list[dict[str, Any]]) -> None:
+    write(path, rows)
+    for row in rows:
+        print(*(row[column] for column in (*KEY, "measure", "value")), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.ensemble import AdaBoostClassifier
+from sklearn.inspection import permutation_importance
 from sklearn.model_selection import cross_val_score
 
 from sktransfer import TransferTextClassifier
@@ -110,3 +112,17 @@ def test_partial_fit_takes_pairs(make):
         clone(classifier).partial_fit(PAIRS, LABELS, classes=["bad", "good"]).score(PAIRS, LABELS)
         > 0.6
     )
+
+
+def test_where_scikit_learn_needs_two_dimensions(make):
+    X = PAIRS.to_numpy()
+    boosted = AdaBoostClassifier(make(max_epochs=0), n_estimators=2, random_state=0)
+    assert boosted.fit(X, LABELS).score(X, LABELS) > 0.8
+    column = np.array(FIRST, dtype=object)[:, None]
+    assert clone(boosted).fit(column, LABELS).score(column, LABELS) > 0.8
+
+
+def test_permutation_importance_finds_the_column_that_tells(make):
+    classifier = make(max_epochs=0).fit(PAIRS, LABELS)
+    found = permutation_importance(classifier, PAIRS, LABELS, n_repeats=3, random_state=0)
+    assert found.importances_mean[1] > found.importances_mean[0] + 0.1
