@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sktransfer._classifier import TransferTextClassifier
     from sktransfer._compare import ComparisonResult, compare
     from sktransfer._regressor import TransferTextRegressor
+    from sktransfer._token_classifier import TransferTokenClassifier
     from sktransfer.encoders import EncoderHandle, available_encoders
 
 __version__ = "0.1.0.dev0"
@@ -19,6 +20,7 @@ __all__ = [
     "EncoderHandle",
     "TransferTextClassifier",
     "TransferTextRegressor",
+    "TransferTokenClassifier",
     "__version__",
     "available_encoders",
     "compare",
@@ -30,6 +32,7 @@ _HOME = {
     "EncoderHandle": "sktransfer.encoders",
     "TransferTextClassifier": "sktransfer._classifier",
     "TransferTextRegressor": "sktransfer._regressor",
+    "TransferTokenClassifier": "sktransfer._token_classifier",
     "available_encoders": "sktransfer.encoders",
     "compare": "sktransfer._compare",
     "datasets": "sktransfer.datasets",

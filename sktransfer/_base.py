@@ -277,7 +277,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             )
         texts = self._check_rows(X, reset=reset)
         y = self._check_targets(y)
-        check_consistent_length(texts, y)
+        self._check_agreement(texts, y)
         weights = np.ones(len(texts))
         if sample_weight is not None:
             column = np.empty((len(texts), 1))
@@ -296,9 +296,9 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         try:
             texts = self._check_rows(X_val, reset=True)
             y = self._check_targets(y_val)
+            self._check_agreement(texts, y)
         except (TypeError, ValueError) as error:
             raise type(error)(f"X_val, y_val: {error}") from error
-        check_consistent_length(texts, y)
         return TextRows(texts, y, np.ones(len(texts)))
 
     def _draw_seed(self) -> int:
@@ -554,6 +554,10 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     def _check_targets(self, y: Any) -> NDArray[Any]:
         """Targets as an array, or an error that names the row."""
         raise AssertionError("every estimator defines it")
+
+    def _check_agreement(self, rows: Sequence[Row], y: NDArray[Any]) -> None:
+        """Raise a `ValueError` where checked rows and targets do not belong together."""
+        check_consistent_length(rows, y)
 
     def _make_task(self, rows: TextRows) -> Task:
         """Task that the checked rows pose."""

@@ -19,7 +19,7 @@ from sktransfer._session import Session, TextRows
 from sktransfer._text import BaseTextEstimator
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle, Tokenizer
 from sktransfer.inputs import label_words
-from sktransfer.tasks import ClassificationTask, MultilabelTask, Task
+from sktransfer.tasks import ClassificationTask, MultilabelTask, Task, check_classes
 
 _CONTRASTED_ROWS = 16
 # A label says more about its class than one row does.
@@ -294,21 +294,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         y = rows.y
         if y.ndim == 2:
             return MultilabelTask(self._value_weights(rows))
-        classes = np.unique(y)
-        if len(classes) < 2:
-            raise ValueError(
-                f"The number of classes has to be greater than one; got {len(classes)} class "
-                f"in y: {list(classes)!r}."
-            )
-        if self.warm_start and hasattr(self, "model_"):
-            unknown = np.setdiff1d(classes, self.classes_)
-            if len(unknown):
-                raise ValueError(
-                    f"warm_start=True cannot learn the new classes {list(unknown)!r}; set "
-                    "warm_start=False to fit from scratch."
-                )
-            classes = self.classes_
-        return self._task(classes, len(y))
+        is_warm = self.warm_start and hasattr(self, "model_")
+        return self._task(check_classes(y, self.classes_ if is_warm else None), len(y))
 
     def _task(self, classes: NDArray[Any], n_rows: int) -> ClassificationTask:
         # Contrast teaches what a class is while a few rows must show it; where there are many,

@@ -15,6 +15,8 @@ PUBLIC_NAMES = {
     "ComparisonResult",
     "EncoderHandle",
     "TransferTextClassifier",
+    "TransferTextRegressor",
+    "TransferTokenClassifier",
     "available_encoders",
     "compare",
     "datasets",

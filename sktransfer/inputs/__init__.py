@@ -19,6 +19,7 @@ from sktransfer.inputs._rows import (
     join_ranges,
 )
 from sktransfer.inputs._texts import Row, check_texts
+from sktransfer.inputs._words import WordForm, check_tags, check_tags_of_words, check_words
 
 if TYPE_CHECKING:
     from sktransfer.inputs._batches import (
@@ -40,8 +41,12 @@ __all__ = [
     "RowTokenizer",
     "TextForm",
     "Units",
+    "WordForm",
     "check_columns",
+    "check_tags",
+    "check_tags_of_words",
     "check_texts",
+    "check_words",
     "collate_rows",
     "collate_windows",
     "distinct",

@@ -3,8 +3,8 @@
 A long text is several overlapping windows; several columns are one window, cut to fit.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -200,18 +200,58 @@ def encode_rows(
     >>> [window.tolist() for window in rows.windows]
     [[1, 97, 98, 2], [1, 97, 98, 99, 100, 2], [1, 100, 101, 102, 103, 2]]
     """
+    first, inverse = distinct(texts)
+    rows, truncated = window_texts(
+        [texts[i] for i in first],
+        tokenizer,
+        tokenizer.encode,
+        max_length=max_length,
+        long_texts=long_texts,
+    )
+    rows = replace(rows, n_truncated=int(np.count_nonzero(truncated[inverse])))
+    return rows if len(first) == len(texts) else rows.take(inverse)
+
+
+def window_texts(
+    texts: list[str],
+    tokenizer: RowTokenizer,
+    encode: Callable[[list[str]], list[NDArray[np.int32]]],
+    *,
+    max_length: int,
+    long_texts: Literal["window", "truncate"],
+) -> tuple[EncodedRows, NDArray[np.bool_]]:
+    """Windows of distinct texts, and which of the texts were cut.
+
+    Parameters
+    ----------
+    texts : list of str
+        Distinct texts.
+    tokenizer : RowTokenizer
+        Gives the special tokens of a window.
+    encode : callable
+        Gives the content ids of some of the texts; it gets all of them, in order, in chunks.
+    max_length : int
+        Most tokens of one window, special tokens included.
+    long_texts : {"window", "truncate"}
+        What becomes of longer texts, as in `encode_rows`.
+
+    Returns
+    -------
+    rows : EncodedRows
+        One row a text.
+    truncated : ndarray of bool, shape (n_texts,)
+        Whether a text lost tokens.
+    """
     n_special = len(tokenizer.prefix) + len(tokenizer.suffix)
     if max_length <= n_special:
         raise ValueError(
             f"max_length={max_length} leaves no room for text beside the encoder's {n_special} "
             f"special tokens; use at least {n_special + 1}."
         )
-    first, inverse = distinct(texts)
     windows: list[NDArray[np.int32]] = []
     parts = [_empty_part()]
-    for chunk in _chunks([texts[i] for i in first]):
-        contents = tokenizer.encode(chunk)
-        chunk_windows, part = _cut_windows(contents, tokenizer, max_length, long_texts)
+    for chunk in _chunks(texts):
+        chunk_windows, part = _cut_windows(encode(chunk), tokenizer, max_length, long_texts)
         windows += chunk_windows
         parts.append(part)
     pool_start, pool_stop, counts, truncated = (
@@ -222,11 +262,10 @@ def encode_rows(
         pool_start=pool_start,
         pool_stop=pool_stop,
         row_start=_offsets(counts),
-        n_truncated=int(np.count_nonzero(truncated[inverse])),
         n_prefix=len(tokenizer.prefix),
         n_suffix=len(tokenizer.suffix),
     )
-    return rows if len(first) == len(texts) else rows.take(inverse)
+    return rows, truncated
 
 
 def distinct(texts: Sequence[Row]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

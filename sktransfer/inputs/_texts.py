@@ -11,7 +11,7 @@ from scipy.sparse import issparse
 Row = str | tuple[str | None, ...]
 
 
-def check_texts(X: object, *, name: str = "X") -> list[str]:
+def check_texts(X: object, *, name: str = "X", item: str = "Row") -> list[str]:
     """Turn one column of texts into a list of ``str``, or say which row is not a text.
 
     Parameters
@@ -21,6 +21,8 @@ def check_texts(X: object, *, name: str = "X") -> list[str]:
         and frames may be two-dimensional with a single column. The empty string is a text.
     name : str, default="X"
         What error messages call ``X``.
+    item : str, default="Row"
+        What error messages call an item of ``X``.
 
     Returns
     -------
@@ -46,22 +48,24 @@ def check_texts(X: object, *, name: str = "X") -> list[str]:
         ...
     TypeError: Row 1 of X is of type int, not str; pass the raw texts, or convert with str().
     """
-    rows = _to_list(X, name)
+    rows = to_list(X, name)
     if not rows:
         raise ValueError(
             f"Found array with 0 sample(s) (shape=(0,)) while a minimum of 1 is required by {name}."
         )
     if set(map(type, rows)) != {str}:
         rows = [
-            row if type(row) is str else _to_str(row, index, name) for index, row in enumerate(rows)
+            row if type(row) is str else _to_str(row, f"{item} {index} of {name}")
+            for index, row in enumerate(rows)
         ]
     for index, row in enumerate(rows):
         if not row.isascii():
-            _check_encodable(row, index, name)
+            _check_encodable(row, f"{item} {index} of {name}")
     return rows
 
 
-def _to_list(X: Any, name: str) -> list[Any]:
+def to_list(X: Any, name: str) -> list[Any]:
+    """Items of `X`, whatever they are."""
     if isinstance(X, (list, tuple)):
         return list(X)
     if isinstance(X, (str, bytes, bytearray)):
@@ -146,39 +150,40 @@ def _check_shape(shape: object, name: str) -> None:
         )
 
 
-def _to_str(row: Any, index: int, name: str) -> str:
+def _to_str(row: Any, place: str) -> str:
     """Return a row as exactly ``str``; explain what is wrong with a row that is no text."""
     if isinstance(row, str):
         return str.__str__(row)  # str(row) would give an enum's label in place of its text
     kind = type(row).__name__
-    is_nan = isinstance(row, (float, np.floating)) and np.isnan(row)
-    if row is None or is_nan or kind in {"NAType", "NaTType"}:
+    if is_missing(row):
         raise ValueError(
-            f"Row {index} of {name} is missing ({row}); fill missing texts, for example with "
-            '"", or drop the rows.'
+            f'{place} is missing ({row}); fill missing texts, for example with "", or drop them.'
         )
     if isinstance(row, (bytes, bytearray)):
-        raise TypeError(
-            f'Row {index} of {name} is {kind}, not str; decode it first: row.decode("utf-8").'
-        )
+        raise TypeError(f'{place} is {kind}, not str; decode it first: row.decode("utf-8").')
     if isinstance(row, (list, tuple, np.ndarray)):
         raise ValueError(
-            f"Row {index} of {name} is a {kind} (ragged or nested input), but each row must be "
+            f"{place} is a {kind} (ragged or nested input), but each row must be "
             "one text; pass a flat list of str."
         )
     if isinstance(row, (complex, np.complexfloating)):
-        raise ValueError(f"Complex data not supported: row {index} of {name} is {row!r}.")
+        raise ValueError(f"Complex data not supported: {place} is {row!r}.")
     raise TypeError(
-        f"Row {index} of {name} is of type {kind}, not str; pass the raw texts, or convert with "
-        "str()."
+        f"{place} is of type {kind}, not str; pass the raw texts, or convert with str()."
     )
 
 
-def _check_encodable(row: str, index: int, name: str) -> None:
+def is_missing(item: Any) -> bool:
+    """Whether `item` is None, NaN or pandas' NA."""
+    is_nan = isinstance(item, (float, np.floating)) and bool(np.isnan(item))
+    return item is None or is_nan or type(item).__name__ in {"NAType", "NaTType"}
+
+
+def _check_encodable(row: str, place: str) -> None:
     try:
         row.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"Row {index} of {name} holds a lone surrogate at position {error.start} (text "
+            f"{place} holds a lone surrogate at position {error.start} (text "
             'decoded wrongly); clean it with row.encode("utf-8", "replace").decode("utf-8").'
         ) from error

@@ -1,9 +1,11 @@
 """What a target means: one small file a task."""
 
-from sktransfer.tasks._classification import ClassificationTask
+from sktransfer.tasks._classification import ClassificationTask, check_classes
+from sktransfer.tasks._entities import tag_score
 from sktransfer.tasks._multilabel import MultilabelTask
 from sktransfer.tasks._protocol import LinearWeights, Task
 from sktransfer.tasks._regression import LOSSES, RegressionTask
+from sktransfer.tasks._tagging import TaggingTask
 
 __all__ = [
     "LOSSES",
@@ -11,5 +13,8 @@ __all__ = [
     "LinearWeights",
     "MultilabelTask",
     "RegressionTask",
+    "TaggingTask",
     "Task",
+    "check_classes",
+    "tag_score",
 ]

@@ -143,6 +143,31 @@ class ClassificationTask:
         return scores + np.float32(weight) * lexical
 
 
+def check_classes(labels: NDArray[Any], known: NDArray[Any] | None) -> NDArray[Any]:
+    """Classes to learn from `labels`: theirs, or those `known` from the fit before.
+
+    Raises
+    ------
+    ValueError
+        If there is but one, or one that is not known.
+    """
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise ValueError(
+            f"The number of classes has to be greater than one; got {len(classes)} class "
+            f"in y: {list(classes)!r}."
+        )
+    if known is None:
+        return classes
+    unknown = np.setdiff1d(classes, known)
+    if len(unknown):
+        raise ValueError(
+            f"warm_start=True cannot learn the new classes {list(unknown)!r}; set "
+            "warm_start=False to fit from scratch."
+        )
+    return known
+
+
 def supervised_contrast(features: Tensor, targets: Tensor) -> Tensor:
     """Supervised contrastive loss of each row against the other rows of its batch.
 

@@ -9,9 +9,9 @@ import pytest
 from sklearn.exceptions import SkipTestWarning
 from sklearn.utils.estimator_checks import check_estimator
 
-from sktransfer import TransferTextClassifier
+from sktransfer import TransferTextClassifier, TransferTokenClassifier
 
-from ._double import NumericRowsClassifier
+from ._double import NumericRowsClassifier, NumericRowsTagger
 
 PROBE_FAILURES: dict[str, str] = {}
 FINE_TUNE_FAILURES = {
@@ -38,27 +38,31 @@ def run_checks(estimator, expected_failures):
     return Counter(result["status"] for result in results)
 
 
-@pytest.fixture
-def double(tiny_encoder):
-    return NumericRowsClassifier(tiny_encoder, device="cpu", random_state=0)
+# The least number of checks that must have run: a classifier has some of its own.
+LEAST_CHECKS = {NumericRowsClassifier: 50, NumericRowsTagger: 40}
+
+
+@pytest.fixture(params=LEAST_CHECKS)
+def double(request, tiny_encoder):
+    return request.param(tiny_encoder, device="cpu", random_state=0)
 
 
 def test_probe_passes_every_check(double):
     statuses = run_checks(double.set_params(max_epochs=0), PROBE_FAILURES)
-    assert statuses["passed"] > 50
+    assert statuses["passed"] > LEAST_CHECKS[type(double)]
 
 
 @pytest.mark.slow
 def test_fine_tuning_passes_every_check(double):
     statuses = run_checks(double.set_params(max_epochs=2), FINE_TUNE_FAILURES)
-    assert statuses["passed"] > 50
+    assert statuses["passed"] > LEAST_CHECKS[type(double)]
 
 
-def test_text_classifier_passes_the_checks_that_need_no_numbers(tiny_encoder):
+@pytest.mark.parametrize("estimator", [TransferTextClassifier, TransferTokenClassifier])
+def test_texts_pass_the_checks_that_need_no_numbers(tiny_encoder, estimator):
     # scikit-learn skips an estimator that takes no two-dimensional X after cloning it; this test
     # says so, lest anyone believe that the suite ran.
-    classifier = TransferTextClassifier(tiny_encoder, max_epochs=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkipTestWarning)
-        statuses = run_checks(classifier, {})
+        statuses = run_checks(estimator(tiny_encoder, max_epochs=0), {})
     assert statuses == {"passed": 1}

@@ -107,7 +107,7 @@ def test_returns_a_new_list_of_plain_str():
         (3, TypeError, r"Row 1 of X is of type int"),
         (2.5, TypeError, r"Row 1 of X is of type float"),
         (True, TypeError, r"Row 1 of X is of type bool"),
-        (1j, ValueError, r"Complex data not supported: row 1 of X"),
+        (1j, ValueError, r"Complex data not supported: Row 1 of X"),
         ({"a": 1}, TypeError, r"Row 1 of X is of type dict"),
         (["a"], ValueError, r"Row 1 of X is a list \(ragged"),
         (("a", "b"), ValueError, r"Row 1 of X is a tuple \(ragged"),
