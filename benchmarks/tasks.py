@@ -416,31 +416,29 @@ def main() -> int:
     parser.add_argument("--validate", action="store_true", help="score on validation rows")
     parser.add_argument("--parameters", type=json.loads, help="setting to validate, as JSON")
     parser.add_argument("--report", action="store_true", help="print the table and stop")
+    parser.add_argument("--output", type=Path, help="CSV to write to; default: in results/")
     parser.add_argument("--features", action="store_true", help="frozen features and their peer")
     arguments = parser.parse_args()
     if arguments.parameters is not None and not arguments.validate:
         parser.error("--parameters is for --validate: a setting is not chosen on test rows")
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    output = arguments.output or (VALIDATION if arguments.validate else RESULTS)
     if arguments.features:
         for name in _data.SETS:
-            record(RESULTS, frozen_features(name, seeds[0]))
+            record(output, frozen_features(name, seeds[0]))
     elif not arguments.report:
-        run_all(arguments.sets.split(","), seeds, arguments.parameters, arguments.validate)
+        names = arguments.sets.split(",")
+        if "stsb" in names and not arguments.validate:
+            record(output, cosine())
+        for name in names:
+            parameters = arguments.parameters
+            if parameters is None:
+                parameters = BENCHMARKS[name].parameters
+            for seed in seeds:
+                record(output, run(name, seed, parameters, validate=arguments.validate))
     if not arguments.validate:
         print(report())
     return 0
-
-
-def run_all(
-    names: list[str], seeds: list[int], parameters: dict[str, Any] | None, validate: bool
-) -> None:
-    for name in names:
-        if name == "stsb" and not validate:
-            record(RESULTS, cosine())
-        chosen = BENCHMARKS[name].parameters if parameters is None else parameters
-        for seed in seeds:
-            rows = run(name, seed, chosen, validate=validate)
-            record(VALIDATION if validate else RESULTS, rows)
 
 
 def record(path: Path, rows: list[dict[str, Any]]) -> None:

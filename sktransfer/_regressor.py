@@ -31,7 +31,7 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
     loss : {"squared_error", "huber", "absolute_error"}, default="squared_error"
         Loss of the standardised targets. The robust ones, Huber's and the absolute error, are
         moved less by outliers, and scale targets by their quartiles.
-    lexical_weight : float, default=0.3
+    lexical_weight : float, default=0.15
         Share of the TF-IDF model in the prediction, from 0 (off) to 1.
 
     Attributes
@@ -59,9 +59,9 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         pooling_layers: int = 1,
         long_texts: Literal["window", "truncate"] = "window",
         symmetric: bool = False,
-        lexical_weight: float = 0.3,
+        lexical_weight: float = 0.15,
         head_init: str = "probe",
-        head_refit: bool = True,
+        head_refit: bool = False,
         C: float = 10.0,
         memory: str | os.PathLike[str] | joblib.Memory | None = None,
         max_length: int = 128,
