@@ -14,7 +14,9 @@ import sktransfer
 PUBLIC_NAMES = {
     "ComparisonResult",
     "EncoderHandle",
+    "TransferAnswerExtractor",
     "TransferTextClassifier",
+    "TransferTextRegressor",
     "available_encoders",
     "compare",
     "datasets",
