@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sktransfer import datasets
+    from sktransfer._answer_extractor import TransferAnswerExtractor
     from sktransfer._classifier import TransferTextClassifier
     from sktransfer._compare import ComparisonResult, compare
     from sktransfer._regressor import TransferTextRegressor
@@ -18,6 +19,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "ComparisonResult",
     "EncoderHandle",
+    "TransferAnswerExtractor",
     "TransferTextClassifier",
     "TransferTextRegressor",
     "TransferTokenClassifier",
@@ -30,6 +32,7 @@ __all__ = [
 _HOME = {
     "ComparisonResult": "sktransfer._compare",
     "EncoderHandle": "sktransfer.encoders",
+    "TransferAnswerExtractor": "sktransfer._answer_extractor",
     "TransferTextClassifier": "sktransfer._classifier",
     "TransferTextRegressor": "sktransfer._regressor",
     "TransferTokenClassifier": "sktransfer._token_classifier",

@@ -124,6 +124,11 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     lexical_weight: float = 0.0
     memory: str | os.PathLike[str] | joblib.Memory | None = None
 
+    _cut_message: ClassVar[str] = (
+        "{n} texts are longer than max_length={max_length} tokens and were cut; "
+        "long_texts='window' reads single texts whole."
+    )
+
     def __init__(
         self,
         encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
@@ -275,9 +280,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
-        texts = self._check_rows(X, reset=reset)
-        y = self._check_targets(y)
-        self._check_agreement(texts, y)
+        texts, y = self._check_pairs(X, y, reset=reset)
         weights = np.ones(len(texts))
         if sample_weight is not None:
             column = np.empty((len(texts), 1))
@@ -294,12 +297,17 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         if X_val is None:
             return None
         try:
-            texts = self._check_rows(X_val, reset=True)
-            y = self._check_targets(y_val)
-            self._check_agreement(texts, y)
+            texts, y = self._check_pairs(X_val, y_val, reset=True)
         except (TypeError, ValueError) as error:
             raise type(error)(f"X_val, y_val: {error}") from error
         return TextRows(texts, y, np.ones(len(texts)))
+
+    def _check_pairs(self, X: Any, y: Any, *, reset: bool) -> tuple[Sequence[Row], NDArray[Any]]:
+        """Rows of `X` and their targets."""
+        texts = self._check_rows(X, reset=reset)
+        targets = self._check_targets(y)
+        check_consistent_length(texts, targets)
+        return texts, self._match_targets(targets, texts)
 
     def _draw_seed(self) -> int:
         # random_state=None must not advance NumPy's global generator.
@@ -509,8 +517,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         n_truncated = sum(rows.n_truncated for rows in parts)
         if n_truncated:
             warnings.warn(
-                f"{n_truncated} texts are longer than max_length={self._window_length(model)} "
-                "tokens and were cut; long_texts='window' reads single texts whole.",
+                self._cut_message.format(n=n_truncated, max_length=self._window_length(model)),
                 UserWarning,
                 stacklevel=4,
             )
@@ -555,9 +562,9 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         """Targets as an array, or an error that names the row."""
         raise AssertionError("every estimator defines it")
 
-    def _check_agreement(self, rows: Sequence[Row], y: NDArray[Any]) -> None:
-        """Raise a `ValueError` where checked rows and targets do not belong together."""
-        check_consistent_length(rows, y)
+    def _match_targets(self, y: NDArray[Any], texts: Sequence[Row]) -> NDArray[Any]:
+        """Checked targets in the terms of their rows, or an error that names the row."""
+        return y
 
     def _make_task(self, rows: TextRows) -> Task:
         """Task that the checked rows pose."""

@@ -105,7 +105,8 @@ class TransferTokenClassifier(BaseTransferEstimator):
         """
         scored = self._score_rows(X)
         true = self._check_targets(y)
-        self._check_agreement(scored.rows, true)
+        check_consistent_length(scored.rows, true)
+        true = self._match_targets(true, scored.rows)
         predicted = [self.task_.decode(scores) for scores in scored.by_row()]
         weights = np.ones(len(true))
         if sample_weight is not None:
@@ -119,9 +120,9 @@ class TransferTokenClassifier(BaseTransferEstimator):
     def _check_targets(self, y: Any) -> NDArray[Any]:
         return check_tags(y)
 
-    def _check_agreement(self, rows: Sequence[Row], y: NDArray[Any]) -> None:
-        super()._check_agreement(rows, y)
-        check_tags_of_words(rows, y)
+    def _match_targets(self, y: NDArray[Any], texts: Sequence[Row]) -> NDArray[Any]:
+        check_tags_of_words(texts, y)
+        return y
 
     def _make_task(self, rows: TextRows) -> Task:
         labels = np.array([tag for tags in rows.y for tag in tags])

@@ -19,6 +19,7 @@ class LetterTokenizer:
     pad_id = 0
     prefix: tuple[int, ...] = ()
     suffix: tuple[int, ...] = ()
+    separator: tuple[int, ...] = ()
 
     def encode(self, texts: list[str]) -> list[np.ndarray]:
         return [np.array([1 + ord(c) % (VOCABULARY - 1) for c in t], dtype=np.int32) for t in texts]
@@ -26,6 +27,12 @@ class LetterTokenizer:
     def encode_spans(self, texts: list[str]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         spans = [np.stack([np.arange(len(t)), np.arange(len(t)) + 1], axis=1) for t in texts]
         return self.encode(texts), spans
+
+
+class MarkedLetters(LetterTokenizer):
+    """One token a character, between special tokens."""
+
+    prefix, separator, suffix = (101,), (102,), (103,)
 
 
 class ToyEncoder(Encoder):

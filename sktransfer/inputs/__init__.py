@@ -7,9 +7,18 @@ first asked for, so that importing this package imports no torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sktransfer.inputs._answers import (
+    accepted_texts,
+    answer_f1,
+    answer_match,
+    answer_words,
+    check_answers,
+    locate_answers,
+)
 from sktransfer.inputs._columns import check_columns, encode_columns
 from sktransfer.inputs._forms import Form, TextForm
 from sktransfer.inputs._labels import label_words
+from sktransfer.inputs._passages import PassageForm, encode_passages
 from sktransfer.inputs._rows import (
     EncodedRows,
     RowTokenizer,
@@ -37,11 +46,17 @@ __all__ = [
     "Form",
     "LexicalColumns",
     "LexicalVectorizer",
+    "PassageForm",
     "Row",
     "RowTokenizer",
     "TextForm",
     "Units",
     "WordForm",
+    "accepted_texts",
+    "answer_f1",
+    "answer_match",
+    "answer_words",
+    "check_answers",
     "check_columns",
     "check_tags",
     "check_tags_of_words",
@@ -51,10 +66,12 @@ __all__ = [
     "collate_windows",
     "distinct",
     "encode_columns",
+    "encode_passages",
     "encode_rows",
     "epoch_batches",
     "join_ranges",
     "label_words",
+    "locate_answers",
     "split_by_tokens",
 ]
 

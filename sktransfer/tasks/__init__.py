@@ -1,5 +1,6 @@
 """What a target means: one small file a task."""
 
+from sktransfer.tasks._answers import AnswerTask
 from sktransfer.tasks._classification import ClassificationTask, check_classes
 from sktransfer.tasks._entities import tag_score
 from sktransfer.tasks._multilabel import MultilabelTask
@@ -9,6 +10,7 @@ from sktransfer.tasks._tagging import TaggingTask
 
 __all__ = [
     "LOSSES",
+    "AnswerTask",
     "ClassificationTask",
     "LinearWeights",
     "MultilabelTask",

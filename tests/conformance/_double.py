@@ -7,10 +7,18 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import column_or_1d
-from sklearn.utils.validation import validate_data
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import assert_all_finite, validate_data
 
-from sktransfer import TransferTextClassifier, TransferTokenClassifier
+from sktransfer import (
+    TransferAnswerExtractor,
+    TransferChoiceClassifier,
+    TransferTextClassifier,
+    TransferTextRegressor,
+    TransferTokenClassifier,
+)
 from sktransfer.inputs import Row
+from tests.conftest import WORDS
 
 
 class NumericRows:
@@ -22,30 +30,35 @@ class NumericRows:
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.string = False
+        tags.input_tags.allow_nan = False
         tags.input_tags.one_d_array = False
         tags.input_tags.two_d_array = True
         return tags
 
     def _check_rows(self, X: Any, *, reset: bool) -> list[Row]:
         X = validate_data(self, X, reset=reset, dtype=np.float64)
-        return [self._row(_spell(row)) for row in X]
+        return [self._row(row) for row in X]
 
-    def _row(self, words: list[str]) -> Row:
-        return " ".join(words)
+    def _row(self, row: np.ndarray) -> Row:
+        return " ".join(spell(row))
 
     def _remember_columns(self, X: Any, n_columns: int) -> None:
         """`validate_data` has done it."""
 
 
 class NumericRowsClassifier(NumericRows, TransferTextClassifier):
-    """The text classifier."""
+    """Classes of rows of numbers."""
+
+
+class NumericRowsRegressor(NumericRows, TransferTextRegressor):
+    """Numbers of rows of numbers."""
 
 
 class NumericRowsTagger(NumericRows, TransferTokenClassifier):
     """The token classifier: a row's target is the tag of all its words, read off the first."""
 
-    def _row(self, words: list[str]) -> Row:
-        return tuple(words)
+    def _row(self, row: np.ndarray) -> Row:
+        return tuple(spell(row))
 
     def _check_targets(self, y: Any) -> np.ndarray:
         targets = column_or_1d(y, warn=True).tolist()
@@ -61,7 +74,53 @@ class NumericRowsTagger(NumericRows, TransferTokenClassifier):
         return np.array([probabilities[0] for probabilities in super().predict_proba(X)])
 
 
-def _spell(row: np.ndarray) -> list[str]:
+class NumericAnswerExtractor(NumericRows, TransferAnswerExtractor):
+    """Looks in a context for the character that a number stands for.
+
+    Predictions are the scores of where it begins, which tell two models apart when both find it.
+    """
+
+    def _row(self, row: np.ndarray) -> Row:
+        return "which letter?", " ".join(spell(row))
+
+    def _check_targets(self, y: Any) -> np.ndarray:
+        type_of_target(y, input_name="y", raise_unknown=True)
+        numbers = column_or_1d(y, warn=True)
+        assert_all_finite(numbers, input_name="y")
+        starts = np.round(numbers).astype(int) % 3
+        return super()._check_targets(np.column_stack([starts, starts + 1]))
+
+    def predict(self, X: Any) -> np.ndarray:
+        super().predict(X)
+        return np.array([scores[1:, 0].max() for scores in self._score_rows(X).by_row()])
+
+
+class NumericChoicesClassifier(NumericRows, TransferChoiceClassifier):
+    """Classes of rows of numbers, each class a choice that spells the row in words of its own."""
+
+    def _check_training_rows(self, X, y, sample_weight, *, reset):
+        if y is not None:
+            y = column_or_1d(y, warn=True)
+            assert_all_finite(y, input_name="y")
+            check_classification_targets(y)
+            self._labels, y = np.unique(y, return_inverse=True)
+        return super()._check_training_rows(X, y, sample_weight, reset=reset)
+
+    def _row(self, row: np.ndarray) -> Row:
+        bins = np.floor(np.clip(row, -5, 5)).astype(int) + 5
+        return "", *(
+            " ".join(
+                WORDS[(11 * (choice + len(self._labels) * feature) + number) % len(WORDS)]
+                for feature, number in enumerate(bins)
+            )
+            for choice in range(len(self._labels))
+        )
+
+    def _task_attributes(self, task):
+        return {"classes_": self._labels}
+
+
+def spell(row: np.ndarray) -> list[str]:
     """One word a feature: a letter for the feature and the number of its bin."""
     bins = np.floor(np.clip(row, -50, 50) * 2).astype(int) + 100
     letters = string.ascii_lowercase

@@ -9,9 +9,37 @@ import pytest
 from sklearn.exceptions import SkipTestWarning
 from sklearn.utils.estimator_checks import check_estimator
 
-from sktransfer import TransferTextClassifier, TransferTokenClassifier
+from sktransfer import (
+    TransferAnswerExtractor,
+    TransferChoiceClassifier,
+    TransferTextClassifier,
+    TransferTextRegressor,
+    TransferTokenClassifier,
+)
 
-from ._double import NumericRowsClassifier, NumericRowsTagger
+from ._double import (
+    NumericAnswerExtractor,
+    NumericChoicesClassifier,
+    NumericRowsClassifier,
+    NumericRowsRegressor,
+    NumericRowsTagger,
+)
+
+# Each with the number of checks that it passes at least; a classifier has more of them.
+DOUBLES = {
+    NumericRowsClassifier: 50,
+    NumericRowsRegressor: 45,
+    NumericRowsTagger: 40,
+    NumericAnswerExtractor: 45,
+    NumericChoicesClassifier: 50,
+}
+ESTIMATORS = [
+    TransferAnswerExtractor,
+    TransferChoiceClassifier,
+    TransferTextClassifier,
+    TransferTextRegressor,
+    TransferTokenClassifier,
+]
 
 PROBE_FAILURES: dict[str, str] = {}
 FINE_TUNE_FAILURES = {
@@ -38,28 +66,24 @@ def run_checks(estimator, expected_failures):
     return Counter(result["status"] for result in results)
 
 
-# The least number of checks that must have run: a classifier has some of its own.
-LEAST_CHECKS = {NumericRowsClassifier: 50, NumericRowsTagger: 40}
-
-
-@pytest.fixture(params=LEAST_CHECKS)
+@pytest.fixture(params=DOUBLES)
 def double(request, tiny_encoder):
     return request.param(tiny_encoder, device="cpu", random_state=0)
 
 
 def test_probe_passes_every_check(double):
     statuses = run_checks(double.set_params(max_epochs=0), PROBE_FAILURES)
-    assert statuses["passed"] > LEAST_CHECKS[type(double)]
+    assert statuses["passed"] > DOUBLES[type(double)]
 
 
 @pytest.mark.slow
 def test_fine_tuning_passes_every_check(double):
     statuses = run_checks(double.set_params(max_epochs=2), FINE_TUNE_FAILURES)
-    assert statuses["passed"] > LEAST_CHECKS[type(double)]
+    assert statuses["passed"] > DOUBLES[type(double)]
 
 
-@pytest.mark.parametrize("estimator", [TransferTextClassifier, TransferTokenClassifier])
-def test_texts_pass_the_checks_that_need_no_numbers(tiny_encoder, estimator):
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_text_estimators_pass_the_checks_that_need_no_numbers(estimator, tiny_encoder):
     # scikit-learn skips an estimator that takes no two-dimensional X after cloning it; this test
     # says so, lest anyone believe that the suite ran.
     with warnings.catch_warnings():
