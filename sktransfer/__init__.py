@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sktransfer import datasets
+    from sktransfer._choice_classifier import TransferChoiceClassifier
     from sktransfer._classifier import TransferTextClassifier
     from sktransfer._compare import ComparisonResult, compare
     from sktransfer._regressor import TransferTextRegressor
@@ -17,6 +18,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "ComparisonResult",
     "EncoderHandle",
+    "TransferChoiceClassifier",
     "TransferTextClassifier",
     "TransferTextRegressor",
     "__version__",
@@ -28,6 +30,7 @@ __all__ = [
 _HOME = {
     "ComparisonResult": "sktransfer._compare",
     "EncoderHandle": "sktransfer.encoders",
+    "TransferChoiceClassifier": "sktransfer._choice_classifier",
     "TransferTextClassifier": "sktransfer._classifier",
     "TransferTextRegressor": "sktransfer._regressor",
     "available_encoders": "sktransfer.encoders",

@@ -278,6 +278,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         texts = self._check_rows(X, reset=reset)
         y = self._check_targets(y)
         check_consistent_length(texts, y)
+        self._check_match(texts, y)
         weights = np.ones(len(texts))
         if sample_weight is not None:
             column = np.empty((len(texts), 1))
@@ -296,9 +297,10 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         try:
             texts = self._check_rows(X_val, reset=True)
             y = self._check_targets(y_val)
+            check_consistent_length(texts, y)
+            self._check_match(texts, y)
         except (TypeError, ValueError) as error:
             raise type(error)(f"X_val, y_val: {error}") from error
-        check_consistent_length(texts, y)
         return TextRows(texts, y, np.ones(len(texts)))
 
     def _draw_seed(self) -> int:
@@ -508,9 +510,11 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     def _warn_of_cuts(self, model: TransferModel, *parts: EncodedRows) -> None:
         n_truncated = sum(rows.n_truncated for rows in parts)
         if n_truncated:
+            has_windows = hasattr(self, "long_texts")
+            advice = "; long_texts='window' reads single texts whole" if has_windows else ""
             warnings.warn(
                 f"{n_truncated} texts are longer than max_length={self._window_length(model)} "
-                "tokens and were cut; long_texts='window' reads single texts whole.",
+                f"tokens and were cut{advice}.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -554,6 +558,9 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     def _check_targets(self, y: Any) -> NDArray[Any]:
         """Targets as an array, or an error that names the row."""
         raise AssertionError("every estimator defines it")
+
+    def _check_match(self, rows: Sequence[Row], y: NDArray[Any]) -> None:
+        """Raise an error that names the row where a target does not fit its row."""
 
     def _make_task(self, rows: TextRows) -> Task:
         """Task that the checked rows pose."""

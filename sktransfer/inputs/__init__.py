@@ -7,6 +7,7 @@ first asked for, so that importing this package imports no torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sktransfer.inputs._choices import ChoiceForm
 from sktransfer.inputs._columns import check_columns, encode_columns
 from sktransfer.inputs._forms import Form, TextForm
 from sktransfer.inputs._labels import label_words
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "ChoiceForm",
     "EncodedRows",
     "Form",
     "LexicalColumns",

@@ -46,7 +46,7 @@ def check_texts(X: object, *, name: str = "X") -> list[str]:
         ...
     TypeError: Row 1 of X is of type int, not str; pass the raw texts, or convert with str().
     """
-    rows = _to_list(X, name)
+    rows = to_list(X, name)
     if not rows:
         raise ValueError(
             f"Found array with 0 sample(s) (shape=(0,)) while a minimum of 1 is required by {name}."
@@ -61,7 +61,8 @@ def check_texts(X: object, *, name: str = "X") -> list[str]:
     return rows
 
 
-def _to_list(X: Any, name: str) -> list[Any]:
+def to_list(X: Any, name: str) -> list[Any]:
+    """Items of one column, unchecked, or an error where `X` is no column."""
     if isinstance(X, (list, tuple)):
         return list(X)
     if isinstance(X, (str, bytes, bytearray)):
@@ -146,13 +147,18 @@ def _check_shape(shape: object, name: str) -> None:
         )
 
 
+def is_missing(value: object) -> bool:
+    """Whether a value stands for no text: None, NaN, pandas' NA or NaT."""
+    is_nan = isinstance(value, (float, np.floating)) and bool(np.isnan(value))
+    return value is None or is_nan or type(value).__name__ in {"NAType", "NaTType"}
+
+
 def _to_str(row: Any, index: int, name: str) -> str:
     """Return a row as exactly ``str``; explain what is wrong with a row that is no text."""
     if isinstance(row, str):
         return str.__str__(row)  # str(row) would give an enum's label in place of its text
     kind = type(row).__name__
-    is_nan = isinstance(row, (float, np.floating)) and np.isnan(row)
-    if row is None or is_nan or kind in {"NAType", "NaTType"}:
+    if is_missing(row):
         raise ValueError(
             f"Row {index} of {name} is missing ({row}); fill missing texts, for example with "
             '"", or drop the rows.'

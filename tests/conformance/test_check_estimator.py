@@ -11,8 +11,9 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from sktransfer import TransferTextClassifier
 
-from ._double import NumericRowsClassifier
+from ._double import NumericChoicesClassifier, NumericRowsClassifier
 
+DOUBLES = [NumericRowsClassifier, NumericChoicesClassifier]
 PROBE_FAILURES: dict[str, str] = {}
 FINE_TUNE_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data": (
@@ -38,9 +39,9 @@ def run_checks(estimator, expected_failures):
     return Counter(result["status"] for result in results)
 
 
-@pytest.fixture
-def double(tiny_encoder):
-    return NumericRowsClassifier(tiny_encoder, device="cpu", random_state=0)
+@pytest.fixture(params=DOUBLES, ids=lambda double: double.__name__)
+def double(request, tiny_encoder):
+    return request.param(tiny_encoder, device="cpu", random_state=0)
 
 
 def test_probe_passes_every_check(double):
