@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sktransfer import datasets
     from sktransfer._answer_extractor import TransferAnswerExtractor
+    from sktransfer._choice_classifier import TransferChoiceClassifier
     from sktransfer._classifier import TransferTextClassifier
     from sktransfer._compare import ComparisonResult, compare
     from sktransfer._regressor import TransferTextRegressor
@@ -20,6 +21,7 @@ __all__ = [
     "ComparisonResult",
     "EncoderHandle",
     "TransferAnswerExtractor",
+    "TransferChoiceClassifier",
     "TransferTextClassifier",
     "TransferTextRegressor",
     "TransferTokenClassifier",
@@ -33,6 +35,7 @@ _HOME = {
     "ComparisonResult": "sktransfer._compare",
     "EncoderHandle": "sktransfer.encoders",
     "TransferAnswerExtractor": "sktransfer._answer_extractor",
+    "TransferChoiceClassifier": "sktransfer._choice_classifier",
     "TransferTextClassifier": "sktransfer._classifier",
     "TransferTextRegressor": "sktransfer._regressor",
     "TransferTokenClassifier": "sktransfer._token_classifier",

@@ -15,6 +15,7 @@ from sktransfer.inputs._answers import (
     check_answers,
     locate_answers,
 )
+from sktransfer.inputs._choices import ChoiceForm
 from sktransfer.inputs._columns import check_columns, encode_columns
 from sktransfer.inputs._forms import Form, TextForm
 from sktransfer.inputs._labels import label_words
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "ChoiceForm",
     "EncodedRows",
     "Form",
     "LexicalColumns",

@@ -39,7 +39,7 @@ def check_columns(X: Any, *, name: str = "X") -> list[str] | list[tuple[str, ...
     >>> check_columns([["a man sleeps", "nobody sleeps"]])
     [('a man sleeps', 'nobody sleeps')]
     """
-    columns = _columns(X, name)
+    columns = split_columns(X, name)
     if columns is None:
         return check_texts(X, name=name)
     checked = [
@@ -49,7 +49,7 @@ def check_columns(X: Any, *, name: str = "X") -> list[str] | list[tuple[str, ...
     return list(zip(*checked, strict=True))
 
 
-def _columns(X: Any, name: str) -> list[Any] | None:
+def split_columns(X: Any, name: str) -> list[Any] | None:
     """Columns of `X` if it has several."""
     if isinstance(X, np.ndarray):
         several = X.ndim == 2 and X.shape[1] > 1 and len(X)

@@ -65,7 +65,7 @@ def check_texts(X: object, *, name: str = "X", item: str = "Row") -> list[str]:
 
 
 def to_list(X: Any, name: str) -> list[Any]:
-    """Items of `X`, whatever they are."""
+    """Items of one column, unchecked, or an error where `X` is no column."""
     if isinstance(X, (list, tuple)):
         return list(X)
     if isinstance(X, (str, bytes, bytearray)):

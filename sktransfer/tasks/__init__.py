@@ -1,6 +1,7 @@
 """What a target means: one small file a task."""
 
 from sktransfer.tasks._answers import AnswerTask
+from sktransfer.tasks._choice import ChoiceTask
 from sktransfer.tasks._classification import ClassificationTask, check_classes
 from sktransfer.tasks._entities import tag_score
 from sktransfer.tasks._multilabel import MultilabelTask
@@ -11,6 +12,7 @@ from sktransfer.tasks._tagging import TaggingTask
 __all__ = [
     "LOSSES",
     "AnswerTask",
+    "ChoiceTask",
     "ClassificationTask",
     "LinearWeights",
     "MultilabelTask",
