@@ -67,8 +67,8 @@ _HEAD_SCALE = 10.0
 _HEAD_DROPOUT = 0.1
 _LEXICAL_C = 10.0
 _LEXICAL_FEATURES = 50_000
-# A convex solution gains nothing from more, and memory for features is finite.
-_MOST_UNITS_SOLVED = 100_000
+# Words and tokens are many more than rows: for the start that a probe is, these are enough.
+_MOST_UNITS_SOLVED = 50_000
 _UNITS_AT_ONCE = 65_536
 
 
@@ -440,8 +440,9 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> None:
         """Solve the convex problem that the head poses on the encoder's present features."""
         members, weights = merge_copies(session.rows.texts, targets, weights)
-        kept = _some_rows(encoded.n_units[members])
-        members, weights = members[kept], weights[kept]
+        if encoded.units is not None:
+            kept = _some_rows(encoded.n_units[members])
+            members, weights = members[kept], weights[kept]
         texts = [session.rows.texts[i] for i in members]
         first, inverse = distinct(texts)
         rows = encoded.take(members[first])
