@@ -15,6 +15,7 @@ PUBLIC_NAMES = {
     "ComparisonResult",
     "EncoderHandle",
     "TransferAnswerExtractor",
+    "TransferChoiceClassifier",
     "TransferTextClassifier",
     "TransferTextRegressor",
     "TransferTokenClassifier",
