@@ -18,6 +18,7 @@ from sktransfer.tasks._protocol import LinearWeights
 # Longer answers are rare, and most that are longer join the beginning of one with the end of
 # another.
 _MOST_TOKENS = 30
+_SOLVER = {"maxiter": 200}
 
 
 class AnswerTask:
@@ -113,7 +114,7 @@ class AnswerTask:
             return total.item(), gradient.numpy().ravel()
 
         start = np.zeros(self.n_outputs * features.shape[1])
-        solution = minimize(objective, start, jac=True, method="L-BFGS-B")
+        solution = minimize(objective, start, jac=True, method="L-BFGS-B", options=_SOLVER)
         coef = solution.x.reshape(self.n_outputs, -1).astype(np.float32)
         # What is added to all units of a row changes nothing.
         return LinearWeights(coef, np.zeros(self.n_outputs, dtype=np.float32))
