@@ -206,7 +206,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "copa": Benchmark("TransferChoiceClassifier", _choices, _accuracy, {"accuracy": 0.58}),
     "openbookqa": Benchmark("TransferChoiceClassifier", _choices, _accuracy, {"accuracy": 0.38}),
     "wnut17": Benchmark("TransferTokenClassifier", _tags, _entity_f1, {"entity_f1": 0.36}),
-    "squad_sample": Benchmark("TransferAnswerExtractor", _answers, _token_f1, {"token_f1": 0.45}),
+    "squad_sample": Benchmark(
+        "TransferAnswerExtractor", _answers, _token_f1, {"token_f1": 0.45}, {"max_epochs": 4}
+    ),
 }
 
 
