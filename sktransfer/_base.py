@@ -192,7 +192,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None
     ) -> Self:
-        """Fine-tune the encoder on texts and targets.
+        """Fine-tune the encoder on rows of text and their targets.
 
         Ctrl-C while the network trains ends the fit with the weights there are, or with the best
         so far if there are validation rows, and a warning.
@@ -200,15 +200,15 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples,) or (n_samples, n_columns)
-            Texts: list, generator, NumPy array, pandas or polars Series, pyarrow array. A table,
-            a two-dimensional array or a list of tuples gives several texts a row, such as the
-            two of a pair.
-        y : array-like of shape (n_samples,)
+            Rows in the form that the class describes: list, generator, NumPy array, pandas or
+            polars Series, pyarrow array. A table, a two-dimensional array or a list of tuples
+            gives several texts a row, such as the two of a pair.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row. Rows of weight zero are dropped before anything else sees them.
         X_val : array-like of shape (n_val_samples,), default=None
-            Texts to score after each epoch, in the place of a part of `X`.
+            Rows to score after each epoch, in the place of a part of `X`.
         y_val : array-like of shape (n_val_samples,), default=None
             Targets of `X_val`.
 

@@ -9,16 +9,15 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor
 
 from sktransfer.inputs import EncodedRows
 from sktransfer.tasks._protocol import LinearWeights
+from sktransfer.tasks._ragged import scores_by_row, solve_row_loss
 
 # Longer answers are rare, and most that are longer join the beginning of one with the end of
 # another.
 _MOST_TOKENS = 30
-_SOLVER = {"maxiter": 200}
 
 
 class AnswerTask:
@@ -95,7 +94,7 @@ class AnswerTask:
 
     def loss(self, scores: Tensor, features: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of each row, the mean of that of the first and of the last token."""
-        log_probabilities = _by_row(scores, targets).log_softmax(dim=1)
+        log_probabilities = scores_by_row(scores, targets).log_softmax(dim=1)
         places = _places(targets).unsqueeze(1)
         return -log_probabilities.gather(1, places).squeeze(1).mean(dim=1)
 
@@ -103,25 +102,11 @@ class AnswerTask:
         self, features: Any, targets: Tensor, weights: NDArray[np.float64], *, C: float
     ) -> LinearWeights:
         """Linear scores of least regularised loss: a logistic regression over a row's units."""
-        inputs = torch.from_numpy(features)
-        row_weights = torch.from_numpy(weights)
-
-        def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            coef = torch.tensor(flat.reshape(self.n_outputs, -1), requires_grad=True)
-            losses = self.loss(inputs @ coef.T, inputs, targets)
-            total = C * (losses * row_weights).sum() + coef.square().sum() / 2
-            (gradient,) = torch.autograd.grad(total, coef)
-            return total.item(), gradient.numpy().ravel()
-
-        start = np.zeros(self.n_outputs * features.shape[1])
-        solution = minimize(objective, start, jac=True, method="L-BFGS-B", options=_SOLVER)
-        coef = solution.x.reshape(self.n_outputs, -1).astype(np.float32)
-        # What is added to all units of a row changes nothing.
-        return LinearWeights(coef, np.zeros(self.n_outputs, dtype=np.float32))
+        return solve_row_loss(self.loss, features, targets, weights, n_outputs=self.n_outputs, C=C)
 
     def score(self, scores: NDArray[np.float32], targets: Tensor) -> float:
         """Share of the rows whose best first and best last token are both right."""
-        best = _by_row(torch.from_numpy(scores), targets).argmax(dim=1)
+        best = scores_by_row(torch.from_numpy(scores), targets).argmax(dim=1)
         return float((best == _places(targets)).all(dim=1).double().mean())
 
     def blend(
@@ -129,13 +114,6 @@ class AnswerTask:
     ) -> NDArray[np.float32]:
         """Scores of the network alone: which words a row has says nothing of their places."""
         return scores
-
-
-def _by_row(scores: Tensor, targets: Tensor) -> Tensor:
-    """Scores (n_rows, most_units, 2) of (n_units, 2), filled up with minus infinity."""
-    is_unit = (targets >= 0).unsqueeze(2)
-    empty = scores.new_full((*targets.shape, scores.shape[1]), -torch.inf)
-    return empty.masked_scatter(is_unit, scores)
 
 
 def _places(targets: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor
 
 from sktransfer.inputs import EncodedRows
 from sktransfer.tasks._protocol import LinearWeights
+from sktransfer.tasks._ragged import scores_by_row, solve_row_loss
 
 
 class ChoiceTask:
@@ -46,7 +46,7 @@ class ChoiceTask:
 
     def loss(self, scores: Tensor, features: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of each row over its choices."""
-        log_shares = torch.log_softmax(_by_row(scores, targets), dim=1)
+        log_shares = scores_by_row(scores, targets).squeeze(2).log_softmax(dim=1)
         return -log_shares.gather(1, targets.argmax(dim=1, keepdim=True)).squeeze(1)
 
     def solve(
@@ -56,7 +56,7 @@ class ChoiceTask:
 
         Parameters
         ----------
-        features : array or sparse matrix of shape (n_units, n_features)
+        features : ndarray of shape (n_units, n_features)
             Fixed features of the choices, in the order of the rows.
         targets : Tensor of shape (n_rows, most choices)
             What `encode` gave.
@@ -70,35 +70,11 @@ class ChoiceTask:
         LinearWeights
             One output, its intercept zero.
         """
-        flags = targets.numpy()
-        counts = (flags >= 0).sum(axis=1)
-        starts = np.append(0, np.cumsum(counts)[:-1])
-        is_right = flags[flags >= 0]
-        unit_weights = np.repeat(weights, counts)
-        total = weights.sum()
-
-        def objective(coef: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            scores = features @ coef
-            scores -= np.repeat(np.maximum.reduceat(scores, starts), counts)
-            sums = np.repeat(np.add.reduceat(np.exp(scores), starts), counts)
-            log_shares = scores - np.log(sums)
-            loss = -(unit_weights * is_right) @ log_shares + coef @ coef / (2 * C)
-            gradient = features.T @ (unit_weights * (np.exp(log_shares) - is_right)) + coef / C
-            # The mean, so that the tolerance does not depend on the number of rows.
-            return loss / total, gradient / total
-
-        found = minimize(
-            objective,
-            np.zeros(features.shape[1]),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": 1000, "ftol": 1e-12, "gtol": 1e-6},
-        )
-        return LinearWeights(found.x[None].astype(np.float32), np.zeros(1, dtype=np.float32))
+        return solve_row_loss(self.loss, features, targets, weights, n_outputs=self.n_outputs, C=C)
 
     def score(self, scores: NDArray[np.float32], targets: Tensor) -> float:
         """Accuracy."""
-        chosen = _by_row(torch.from_numpy(scores), targets).argmax(dim=1)
+        chosen = scores_by_row(torch.from_numpy(scores), targets).squeeze(2).argmax(dim=1)
         return float((chosen == targets.argmax(dim=1)).double().mean())
 
     def blend(
@@ -106,10 +82,3 @@ class ChoiceTask:
     ) -> NDArray[np.float32]:
         """Sum: the scores are logarithms of odds, and words add evidence."""
         return scores + np.float32(weight) * lexical
-
-
-def _by_row(scores: Tensor, targets: Tensor) -> Tensor:
-    """Scores (n_rows, most choices), minus infinity where there is no choice."""
-    table = scores.new_full(targets.shape, -torch.inf)
-    table[targets >= 0] = scores[:, 0]
-    return table
