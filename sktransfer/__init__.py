@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sktransfer._classifier import TransferTextClassifier
     from sktransfer._compare import ComparisonResult, compare
     from sktransfer._regressor import TransferTextRegressor
+    from sktransfer._vectorizer import TransferTextVectorizer
     from sktransfer.encoders import EncoderHandle, available_encoders
 
 __version__ = "0.1.0.dev0"
@@ -21,6 +22,7 @@ __all__ = [
     "TransferChoiceClassifier",
     "TransferTextClassifier",
     "TransferTextRegressor",
+    "TransferTextVectorizer",
     "__version__",
     "available_encoders",
     "compare",
@@ -33,6 +35,7 @@ _HOME = {
     "TransferChoiceClassifier": "sktransfer._choice_classifier",
     "TransferTextClassifier": "sktransfer._classifier",
     "TransferTextRegressor": "sktransfer._regressor",
+    "TransferTextVectorizer": "sktransfer._vectorizer",
     "available_encoders": "sktransfer.encoders",
     "compare": "sktransfer._compare",
     "datasets": "sktransfer.datasets",

@@ -9,7 +9,11 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
-from sktransfer import TransferChoiceClassifier, TransferTextClassifier
+from sktransfer import (
+    TransferChoiceClassifier,
+    TransferTextClassifier,
+    TransferTextVectorizer,
+)
 from tests.conftest import WORDS
 
 
@@ -46,6 +50,10 @@ class NumericRows:
 
 class NumericRowsClassifier(NumericRows, TransferTextClassifier):
     """Classes of rows of numbers."""
+
+
+class NumericRowsVectorizer(NumericRows, TransferTextVectorizer):
+    """Features of rows of numbers."""
 
 
 class NumericChoicesClassifier(NumericRows, TransferChoiceClassifier):

@@ -11,9 +11,13 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from sktransfer import TransferTextClassifier
 
-from ._double import NumericChoicesClassifier, NumericRowsClassifier
+from ._double import (
+    NumericChoicesClassifier,
+    NumericRowsClassifier,
+    NumericRowsVectorizer,
+)
 
-DOUBLES = [NumericRowsClassifier, NumericChoicesClassifier]
+DOUBLES = [NumericRowsClassifier, NumericChoicesClassifier, NumericRowsVectorizer]
 PROBE_FAILURES: dict[str, str] = {}
 FINE_TUNE_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data": (
