@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sktransfer._compare import ComparisonResult, compare
     from sktransfer._regressor import TransferTextRegressor
     from sktransfer._token_classifier import TransferTokenClassifier
+    from sktransfer._vectorizer import TransferTextVectorizer
     from sktransfer.encoders import EncoderHandle, available_encoders
 
 __version__ = "0.1.0.dev0"
@@ -24,6 +25,7 @@ __all__ = [
     "TransferChoiceClassifier",
     "TransferTextClassifier",
     "TransferTextRegressor",
+    "TransferTextVectorizer",
     "TransferTokenClassifier",
     "__version__",
     "available_encoders",
@@ -38,6 +40,7 @@ _HOME = {
     "TransferChoiceClassifier": "sktransfer._choice_classifier",
     "TransferTextClassifier": "sktransfer._classifier",
     "TransferTextRegressor": "sktransfer._regressor",
+    "TransferTextVectorizer": "sktransfer._vectorizer",
     "TransferTokenClassifier": "sktransfer._token_classifier",
     "available_encoders": "sktransfer.encoders",
     "compare": "sktransfer._compare",

@@ -84,6 +84,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         "encoder": [str, os.PathLike, EncoderHandle],
         "pooling": [StrOptions(set(POOLINGS))],
         "pooling_layers": [Interval(Integral, 1, None, closed="left")],
+        "layer": [Integral],
+        "normalize": ["boolean"],
         "max_length": [Interval(Integral, 8, None, closed="left")],
         "long_texts": [StrOptions({"window", "truncate"})],
         "symmetric": ["boolean"],
@@ -281,15 +283,18 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
         texts, y = self._check_pairs(X, y, reset=reset)
-        weights = np.ones(len(texts))
-        if sample_weight is not None:
-            column = np.empty((len(texts), 1))
-            weights = _check_sample_weight(sample_weight, column, ensure_non_negative=True)
-            kept = np.flatnonzero(weights)
-            if not len(kept):
-                raise ValueError("sample_weight is zero for every row: no row is left to fit.")
-            return TextRows(texts, y, weights).take(kept)
-        return TextRows(texts, y, weights)
+        rows = TextRows(texts, y, self._check_weights(sample_weight, len(texts)))
+        return rows if sample_weight is None else rows.take(np.flatnonzero(rows.weights))
+
+    def _check_weights(self, sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
+        """Weight of each row, not all of them zero."""
+        if sample_weight is None:
+            return np.ones(n_rows)
+        column = np.empty((n_rows, 1))
+        weights = _check_sample_weight(sample_weight, column, ensure_non_negative=True)
+        if not weights.any():
+            raise ValueError("sample_weight is zero for every row: no row is left to fit.")
+        return np.asarray(weights)
 
     def _check_validation(self, X_val: Any, y_val: Any) -> TextRows | None:
         if (X_val is None) != (y_val is None):
@@ -457,27 +462,43 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             )
             return np.asarray(features.numpy())
 
+        digest = None
         if is_frozen and self.memory is not None and session.source is not None:
-            memory = self.memory
-            if isinstance(memory, os.PathLike):
-                memory = os.fspath(memory)
-            cached = check_memory(memory).cache(_frozen_features, ignore=["compute"])
-            key = (
-                session.source.digest,
-                self.pooling,
-                self.pooling_layers,
-                self.max_length,
-                repr(self._form()),
-                str(session.dtype),
-            )
-            features = cached([texts[i] for i in first], key, compute=compute)
-        else:
-            features = compute()
+            digest = session.source.digest
+        features = self._remembered(
+            [texts[i] for i in first], digest, session.model, str(session.dtype), compute
+        )
         head = session.model.head
         units = join_ranges(rows.unit_start[:-1][inverse], rows.n_units[inverse])
         inputs = head.normalise(torch.from_numpy(features)).double().numpy()[units]
         solution = session.task.solve(inputs, targets[members], weights, C=C)
         head.set_weights(torch.from_numpy(solution.coef), torch.from_numpy(solution.intercept))
+
+    def _remembered(
+        self,
+        texts: list[Row],
+        digest: str | None,
+        model: TransferModel,
+        precision: str,
+        compute: Callable[[], NDArray[np.float32]],
+    ) -> NDArray[np.float32]:
+        """Features of `texts`, from `memory` where an encoder of that `digest` has been there."""
+        memory = self.memory
+        if memory is None or digest is None:
+            return compute()
+        if isinstance(memory, os.PathLike):
+            memory = os.fspath(memory)
+        cached = check_memory(memory).cache(_frozen_features, ignore=["compute"])
+        key = (
+            digest,
+            model.pooling,
+            model.n_layers,
+            model.n_skipped,
+            self.max_length,
+            repr(self._form()),
+            precision,
+        )
+        return np.asarray(cached(texts, key, compute=compute))
 
     def _fit_lexical(
         self, session: Session, targets: Tensor, weights: NDArray[np.float64]

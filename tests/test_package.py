@@ -18,6 +18,7 @@ PUBLIC_NAMES = {
     "TransferChoiceClassifier",
     "TransferTextClassifier",
     "TransferTextRegressor",
+    "TransferTextVectorizer",
     "TransferTokenClassifier",
     "available_encoders",
     "compare",

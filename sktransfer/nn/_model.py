@@ -43,21 +43,26 @@ class TransferModel(nn.Module):
     pooling : str
         How states become one vector a row.
     n_layers : int
-        Last layers of the encoder whose states are pooled.
+        Layers of the encoder whose states are pooled, from the top.
+    n_skipped : int, default=0
+        Layers above these that are passed over.
     """
 
-    def __init__(self, encoder: nn.Module, head: Head, *, pooling: str, n_layers: int) -> None:
+    def __init__(
+        self, encoder: nn.Module, head: Head, *, pooling: str, n_layers: int, n_skipped: int = 0
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
         self.pooling = pooling
         self.n_layers = n_layers
+        self.n_skipped = n_skipped
 
     def window_features(self, batch: WindowBatch) -> tuple[Tensor, Tensor]:
         """Vectors and token counts of each window (see `pool_tokens`), or of each token unit."""
-        layers = self.encoder(
-            batch.token_ids, batch.attention_mask, self.n_layers, batch.segment_ids
-        )
+        n_wanted = self.n_skipped + self.n_layers
+        layers = self.encoder(batch.token_ids, batch.attention_mask, n_wanted, batch.segment_ids)
+        layers = layers[self.n_skipped :]
         if batch.unit_index is not None:
             return pick_tokens(layers, batch.unit_index), torch.ones_like(batch.unit_index)
         return pool_tokens(layers, batch.pool_mask, self.pooling)

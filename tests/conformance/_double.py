@@ -15,6 +15,7 @@ from sktransfer import (
     TransferChoiceClassifier,
     TransferTextClassifier,
     TransferTextRegressor,
+    TransferTextVectorizer,
     TransferTokenClassifier,
 )
 from sktransfer.inputs import Row
@@ -52,6 +53,10 @@ class NumericRowsClassifier(NumericRows, TransferTextClassifier):
 
 class NumericRowsRegressor(NumericRows, TransferTextRegressor):
     """Numbers of rows of numbers."""
+
+
+class NumericRowsVectorizer(NumericRows, TransferTextVectorizer):
+    """Features of rows of numbers."""
 
 
 class NumericRowsTagger(NumericRows, TransferTokenClassifier):

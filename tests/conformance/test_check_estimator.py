@@ -14,6 +14,7 @@ from sktransfer import (
     TransferChoiceClassifier,
     TransferTextClassifier,
     TransferTextRegressor,
+    TransferTextVectorizer,
     TransferTokenClassifier,
 )
 
@@ -23,13 +24,15 @@ from ._double import (
     NumericRowsClassifier,
     NumericRowsRegressor,
     NumericRowsTagger,
+    NumericRowsVectorizer,
 )
 
 # Each with the number of checks that it passes at least; a classifier has more of them.
 DOUBLES = {
     NumericRowsClassifier: 50,
     NumericRowsRegressor: 45,
-    NumericRowsTagger: 40,
+    NumericRowsTagger: 45,
+    NumericRowsVectorizer: 40,
     NumericAnswerExtractor: 45,
     NumericChoicesClassifier: 50,
 }
@@ -38,6 +41,7 @@ ESTIMATORS = [
     TransferChoiceClassifier,
     TransferTextClassifier,
     TransferTextRegressor,
+    TransferTextVectorizer,
     TransferTokenClassifier,
 ]
 
