@@ -187,8 +187,7 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Returns
         -------
         ndarray of shape (n_samples, n_features), float32
-            As many features as the encoder's states have; three times as many with
-            ``pooling="concat"``.
+            As many as the encoder's states have, or three times as many (``"concat"``).
         """
         check_is_fitted(self)
         texts = self._check_rows(X, reset=False)
@@ -209,8 +208,7 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     @property
     def _n_features_out(self) -> int:
-        n_features: int = self.model_.head.linear.in_features
-        return n_features
+        return int(self.model_.head.linear.in_features)
 
     def _load(self, X: Any, y: Any, sample_weight: Any) -> None:
         self._validate_params()
