@@ -242,7 +242,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             session = self._complete(session)
             tasks = EpochTasks(self, session.plan.n_epochs, X, y, sample_weight)
             attributes = self._run(session, tasks, warm=warm)
-        tasks.end_fit(lambda: attributes)
+        tasks.end_fit(lambda: {**attributes, **self._columns_of(rows)})
         self._adopt(attributes, X, self._form().n_columns(rows.texts))
         return self
 
@@ -519,6 +519,10 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             setattr(self, name, value)
         release_memory(resolve_device(self.device))
         self._remember_columns(X, n_columns)
+
+    def _columns_of(self, rows: TextRows) -> dict[str, Any]:
+        """What predictions check X by, for estimators that callbacks see before `fit` is over."""
+        return {"n_features_in_": self._form().n_columns(rows.texts)}
 
     def _remember_columns(self, X: Any, n_columns: int) -> None:
         _check_feature_names(self, X, reset=True)

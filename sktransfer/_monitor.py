@@ -99,6 +99,8 @@ class Monitor:
         model = copy.deepcopy(self.session.model).to("cpu").requires_grad_(True).eval()
         return {
             **self.estimator._task_attributes(self.session.task),
+            **self.estimator._columns_of(self.session.rows),
+            "task_": self.session.task,
             "model_": model,
             "tokenizer_": self.session.tokenizer,
             "encoder_name_": self.session.encoder_name,

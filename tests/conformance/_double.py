@@ -54,6 +54,12 @@ class NumericRowsClassifier(NumericRows, TransferTextClassifier):
 class NumericRowsRegressor(NumericRows, TransferTextRegressor):
     """Numbers of rows of numbers."""
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # Words say in which bin a number is, which is little to fit noise by.
+        tags.regressor_tags.poor_score = True
+        return tags
+
 
 class NumericRowsVectorizer(NumericRows, TransferTextVectorizer):
     """Features of rows of numbers."""

@@ -179,7 +179,7 @@ def test_missing_row_of_a_container_is_named(X):
         (3, TypeError, r"X must be a sequence of texts, got int"),
         (None, TypeError, r"X must be a sequence of texts, got NoneType"),
     ],
-    ids=repr,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_wrong_container(X, error, message):
     with pytest.raises(error, match=message):
