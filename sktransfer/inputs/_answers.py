@@ -12,6 +12,8 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from sktransfer.inputs._texts import is_missing
+
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -195,9 +197,7 @@ def _to_list(y: Any, name: str) -> list[Any]:
 def _check_answer(answer: Any, row: int, name: str) -> Answer:
     if isinstance(answer, str):
         return str(answer)
-    # pandas' missing values are none of Python's types; NaN alone is unlike itself.
-    is_nan = isinstance(answer, (float, np.floating)) and answer != answer
-    if answer is None or is_nan or type(answer).__name__ in {"NAType", "NaTType"}:
+    if is_missing(answer):
         return None
     if isinstance(answer, (list, tuple, np.ndarray)) and len(answer):
         if all(isinstance(part, str) for part in answer):
