@@ -510,6 +510,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         both = np.column_stack([session.rows.weights, weights])
         members, both = merge_copies(texts, targets, both)
         columns = vectorizer.fit_transform([texts[i] for i in members], both[:, 0])
+        if not columns.shape[1]:  # no text has a word
+            return None
         return LexicalChannel(
             vectorizer, session.task.solve(columns, targets[members], both[:, 1], C=_LEXICAL_C)
         )

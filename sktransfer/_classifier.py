@@ -374,7 +374,13 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
 
 
 def _has_columns(y: Any) -> bool:
-    shape = np.asarray(y).shape
+    try:
+        shape = np.asarray(y).shape
+    except ValueError:
+        raise ValueError(
+            "y has rows of unlike length: pass one label a row, or for any number of labels a row "
+            "MultiLabelBinarizer().fit_transform(y)."
+        ) from None
     return len(shape) == 2 and shape[1] > 1
 
 

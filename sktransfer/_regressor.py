@@ -138,7 +138,12 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         return values
 
     def _check_targets(self, y: Any) -> NDArray[np.float64]:
-        values = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        try:
+            values = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        except ValueError as error:
+            raise ValueError(
+                f"y must be one number a row, or as many as outputs: {error}"
+            ) from None
         # A column is one target, as in scikit-learn's own regressors; it comes back as one.
         return np.asarray(values)
 

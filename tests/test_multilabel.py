@@ -132,6 +132,7 @@ def test_early_stopping_and_pickle(make):
     [
         (2 * Y, "got np.int64\\(2\\) in row"),
         (Y + 0.5, "must be 0 or 1"),
+        (LABELS, "MultiLabelBinarizer"),
         (Y[:7], "inconsistent"),
         (np.where(Y == 1, np.nan, 0.0), "nan"),
     ],

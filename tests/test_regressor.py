@@ -91,6 +91,12 @@ def test_lexical_weight_is_a_share(make):
     assert_allclose(model.predict(NEW_TEXTS), 0.75 * network + 0.25 * words, rtol=1e-6)
 
 
+def test_texts_without_words_have_no_lexical_channel(make):
+    model = make(max_epochs=0).fit(["a", "b", "!", ""], [1.0, 2.0, 3.0, 4.0])
+    assert model.lexical_ is None
+    assert np.isfinite(model.predict(["a", "?"])).all()
+
+
 def test_pairs(make):
     pairs = pd.DataFrame({"a": TEXTS, "b": TEXTS[::-1]})
     model = make(symmetric=True).fit(pairs, Y)
@@ -127,7 +133,7 @@ def test_memory_gives_the_same(make, tmp_path):
         (Y[:5], ValueError, "inconsistent"),
         ([np.nan, *Y[1:]], ValueError, "NaN"),
         ([np.inf, *Y[1:]], ValueError, "infinity"),
-        (["many"] * 40, ValueError, "could not convert"),
+        (["many"] * 40, ValueError, "y must be one number a row.*could not convert"),
         (np.ones((40, 2, 2)), ValueError, "dim 3"),
     ],
 )
