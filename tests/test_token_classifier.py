@@ -191,6 +191,20 @@ def test_unfitted(make):
         make().score(X, Y)
 
 
+def test_parts_of_many_rows_are_as_the_whole(tagger, monkeypatch):
+    X, _ = sentences(12, seed=3)
+    whole = tagger.predict_proba(X)
+    monkeypatch.setattr("sktransfer._base._UNITS_AT_ONCE", 9)
+    for left, right in zip(tagger.predict_proba(X), whole, strict=True):
+        assert_allclose(left, right, atol=1e-5)
+
+
+def test_a_probe_on_some_of_the_rows_still_learns(make, monkeypatch):
+    X, y = sentences(40)
+    monkeypatch.setattr("sktransfer._base._MOST_UNITS_SOLVED", 60)
+    assert make(max_epochs=0).fit(X, y).score(X, y) > 0.5
+
+
 def test_pickle_and_clone(tagger):
     copy = pickle.loads(pickle.dumps(tagger))
     assert copy.predict(X_TEST) == tagger.predict(X_TEST)
