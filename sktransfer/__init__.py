@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sktransfer._choice_classifier import TransferChoiceClassifier
     from sktransfer._classifier import TransferTextClassifier
     from sktransfer._compare import ComparisonResult, compare
+    from sktransfer._language_model import LanguageModel
     from sktransfer._regressor import TransferTextRegressor
     from sktransfer._token_classifier import TransferTokenClassifier
     from sktransfer._vectorizer import TransferTextVectorizer
@@ -21,6 +22,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "ComparisonResult",
     "EncoderHandle",
+    "LanguageModel",
     "TransferAnswerExtractor",
     "TransferChoiceClassifier",
     "TransferTextClassifier",
@@ -36,6 +38,7 @@ __all__ = [
 _HOME = {
     "ComparisonResult": "sktransfer._compare",
     "EncoderHandle": "sktransfer.encoders",
+    "LanguageModel": "sktransfer._language_model",
     "TransferAnswerExtractor": "sktransfer._answer_extractor",
     "TransferChoiceClassifier": "sktransfer._choice_classifier",
     "TransferTextClassifier": "sktransfer._classifier",

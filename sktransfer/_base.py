@@ -28,6 +28,7 @@ from sklearn.utils.validation import (
 from torch import Tensor
 
 from sktransfer._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from sktransfer._language import ARCHITECTURES, adapted, with_lm_head
 from sktransfer._monitor import Monitor
 from sktransfer._session import LexicalChannel, ScoredRows, Session, TextRows, merge_copies
 from sktransfer.encoders import DEFAULT_ENCODER, Encoder, EncoderHandle, Tokenizer, resolve_encoder
@@ -50,6 +51,8 @@ from sktransfer.runtime import (
 from sktransfer.tasks import LOSSES, Task
 from sktransfer.training import (
     SCHEDULES,
+    AuxiliaryLanguage,
+    RowLesson,
     TrainingData,
     TrainingPlan,
     pooled_features,
@@ -70,6 +73,10 @@ _LEXICAL_FEATURES = 50_000
 # Words and tokens are many more than rows: for the start that a probe is, these are enough.
 _MOST_UNITS_SOLVED = 50_000
 _UNITS_AT_ONCE = 65_536
+
+
+# The other rooms validate parameters by it, without importing scikit-learn's private names.
+fit_context = _fit_context
 
 
 class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
@@ -97,6 +104,20 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         "max_epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "architecture": [StrOptions(set(ARCHITECTURES)), None],
+        "direction": [StrOptions({"forward", "backward", "both"})],
+        "tokens": [StrOptions({"auto", "word", "bpe", "wordpiece"})],
+        "vocab_size": [Interval(Integral, 8, None, closed="left"), None],
+        "min_frequency": [Interval(Integral, 1, None, closed="left")],
+        "embedding_size": [Interval(Integral, 1, None, closed="left")],
+        "hidden_size": [Interval(Integral, 1, None, closed="left")],
+        "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "n_heads": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "mask_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "whole_words": ["boolean"],
+        "checkpoint": [None, str, os.PathLike],
+        "checkpoint_seconds": [Interval(Real, 0, None, closed="left")],
         "layer_decay": [Interval(Real, 0, 1, closed="right")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "schedule": [StrOptions(set(SCHEDULES))],
@@ -106,6 +127,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "contrastive_weight": [Interval(Real, 0, None, closed="left")],
         "lexical_weight": [Interval(Real, 0, 1, closed="both")],
+        "adapt_epochs": [Interval(Integral, 0, None, closed="left")],
+        "lm_weight": [Interval(Real, 0, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -124,6 +147,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     head_refit: bool = False
     C: float = 10.0
     lexical_weight: float = 0.0
+    adapt_epochs: int = 0
+    lm_weight: float = 0.0
     memory: str | os.PathLike[str] | joblib.Memory | None = None
 
     _cut_message: ClassVar[str] = (
@@ -228,6 +253,11 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         FloatingPointError
             If the loss is not finite. As after every error, the estimator stays as it was.
         """
+        return self._fit(X, y, sample_weight, X_val, y_val)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, unlabeled: Any = None
+    ) -> Self:
         if isinstance(X, Iterator):  # callbacks read X again
             X = list(X)
         rows = self._check_training_rows(X, y, sample_weight, reset=True)
@@ -238,7 +268,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             rows, validation = self._split(rows, seed)
         with isolated_seed(seed, resolve_device(self.device)):
             warm = self.warm_start and hasattr(self, "model_")
-            session = self._session(rows, validation, task, seed, warm=warm)
+            session = self._session(rows, validation, task, seed, warm=warm, unlabeled=unlabeled)
             session = self._complete(session)
             tasks = EpochTasks(self, session.plan.n_epochs, X, y, sample_weight)
             attributes = self._run(session, tasks, warm=warm)
@@ -315,16 +345,21 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         return texts, self._match_targets(targets, texts)
 
     def _draw_seed(self) -> int:
-        # random_state=None must not advance NumPy's global generator.
-        if self.random_state is None:
-            return int(np.random.default_rng().integers(2**31 - 1))
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
+        return draw_seed(self.random_state)
 
     def _session(
-        self, rows: TextRows, validation: TextRows | None, task: Task, seed: int, *, warm: bool
+        self,
+        rows: TextRows,
+        validation: TextRows | None,
+        task: Task,
+        seed: int,
+        *,
+        warm: bool,
+        unlabeled: Any = None,
     ) -> Session:
         device = resolve_device(self.device)
-        source = None
+        dtype = resolve_precision(self.precision, device, training=True)
+        source, name = None, ""
         if warm:
             model, tokenizer = copy.deepcopy(self.model_), self.tokenizer_
             if model.head.linear.out_features != task.n_outputs:
@@ -334,8 +369,24 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 )
         else:
             source = resolve_encoder(self.encoder)
-            encoder, tokenizer = source.load()
+            name = source.name
+            if self.adapt_epochs:
+                encoder, tokenizer = adapted(
+                    source,
+                    rows.texts,
+                    unlabeled,
+                    self.adapt_epochs,
+                    self.max_length,
+                    device=device,
+                    dtype=dtype,
+                    rng=np.random.default_rng(seed),
+                )
+                source = None  # its digest is not that of these weights
+            else:
+                encoder, tokenizer = source.load(lm_head=self.lm_weight > 0)
             model = self._new_model(encoder, task.n_outputs)
+        if self.lm_weight:
+            with_lm_head(model.encoder)
         return Session(
             rows=rows,
             validation=validation,
@@ -345,9 +396,9 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             model=model,
             tokenizer=tokenizer,
             source=source,
-            encoder_name=self.encoder_name_ if source is None else source.name,
+            encoder_name=name or self.encoder_name_,
             device=device,
-            dtype=resolve_precision(self.precision, device, training=True),
+            dtype=dtype,
             rng=np.random.default_rng(seed),
         )
 
@@ -393,8 +444,16 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         weights = self._target_weights(rows)
         encoded = self._encode(rows.texts, model, session.tokenizer)
         targets = task.encode(rows.y, encoded)
-        monitor = Monitor(self, session, tasks)
-        self._warn_of_cuts(model, encoded, *monitor.encoded)
+        watched = self._encode_validation(session)
+        self._warn_of_cuts(model, encoded, *watched)
+        monitor = Monitor(
+            self,
+            model,
+            session.plan.n_epochs,
+            validate=self._validation(session, *watched) if watched else None,
+            tasks=tasks,
+            attributes=lambda: self._attributes_now(session),
+        )
         with use_device(model, session.device):
             if not warm and self.head_init == "probe":
                 self._solve_head(session, encoded, targets, weights, C=self.C)
@@ -404,13 +463,20 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 torch.from_numpy(weights / weights.mean()).float(),
                 session.tokenizer.pad_id,
             )
-            result = train(
+            lesson = RowLesson(
                 model,
                 data,
                 task.loss,
-                session.plan,
+                session.plan.batch_size,
                 device=session.device,
                 dtype=session.dtype,
+                auxiliary=self._auxiliary(session),
+            )
+            result = train(
+                model,
+                lesson,
+                session.plan,
+                device=session.device,
                 rng=session.rng,
                 on_epoch_end=monitor,
             )
@@ -431,6 +497,49 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             "best_epoch_": monitor.best_epoch,
             "n_iter_": len(result.loss_curve),
             "device_": str(session.device),
+        }
+
+    def _auxiliary(self, session: Session) -> AuxiliaryLanguage | None:
+        if not self.lm_weight:
+            return None
+        assert isinstance(session.model.encoder, Encoder)
+        return AuxiliaryLanguage(session.model.encoder, session.tokenizer, self.lm_weight)
+
+    def _encode_validation(self, session: Session) -> list[EncodedRows]:
+        if session.validation is None:
+            return []
+        return [self._encode(session.validation.texts, session.model, session.tokenizer)]
+
+    def _validation(self, session: Session, encoded: EncodedRows) -> Callable[[], float]:
+        """Function that scores the present model on the validation rows."""
+        assert session.validation is not None
+        targets = session.task.encode(session.validation.y, encoded)
+
+        def validate() -> float:
+            features = pooled_features(
+                session.model,
+                encoded,
+                session.tokenizer.pad_id,
+                device=session.device,
+                dtype=session.dtype,
+            )
+            with torch.inference_mode():
+                scores = session.model.head(features.to(session.device)).cpu().numpy()
+            return session.task.score(scores, targets)
+
+        return validate
+
+    def _attributes_now(self, session: Session) -> dict[str, Any]:
+        """Attributes as if `fit` had ended here, without head refit and lexical channel."""
+        model = copy.deepcopy(session.model).to("cpu").requires_grad_(True).eval()
+        return {
+            **self._task_attributes(session.task),
+            **self._columns_of(session.rows),
+            "task_": session.task,
+            "model_": model,
+            "tokenizer_": session.tokenizer,
+            "encoder_name_": session.encoder_name,
+            "lexical_": None,
         }
 
     def _solve_head(
@@ -538,8 +647,11 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _window_length(self, model: TransferModel) -> int:
         assert isinstance(model.encoder, Encoder)
-        length: int = min(self.max_length, model.encoder.max_length)
-        return length
+        if model.encoder.is_recurrent and getattr(self, "long_texts", "window") == "window":
+            # Read on with carried state, in chunks of max_length: no window ends the text.
+            model.encoder.chunk_length = self.max_length
+            return int(model.encoder.max_length)
+        return int(min(self.max_length, model.encoder.max_length))
 
     def _warn_of_cuts(self, model: TransferModel, *parts: EncodedRows) -> None:
         n_truncated = sum(rows.n_truncated for rows in parts)
@@ -636,6 +748,14 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     def _task_attributes(self, task: Task) -> dict[str, Any]:
         """Fitted attributes that describe the task."""
         return {}
+
+
+def draw_seed(random_state: int | np.random.RandomState | None) -> int:
+    """Seed from what a user gives as `random_state`."""
+    # None must not advance NumPy's global generator.
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31 - 1))
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _frozen_features(

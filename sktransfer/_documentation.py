@@ -34,6 +34,12 @@ head_refit : bool
     Whether the head is solved once more, on the fine-tuned features.
 C : float
     Inverse regularisation strength of the probe.
+adapt_epochs : int
+    Epochs of language modelling on the texts of the rows (and on `unlabeled` ones given to `fit`)
+    before anything else: the target-task stage of ULMFiT (Howard and Ruder, 2018).
+lm_weight : float
+    Weight of an auxiliary language-model loss on the texts of the rows, beside the loss of the
+    task; 0.5 in GPT-1 (Radford et al., 2018).
 memory : None, str, path or joblib.Memory
     Where to keep the frozen features of the probe between fits, as in scikit-learn's
     Pipeline; None keeps nothing.

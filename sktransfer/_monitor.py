@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import warnings
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-import torch
+from torch import nn
 
 from sktransfer._callbacks import EpochTasks
-from sktransfer._session import Session
-from sktransfer.inputs import EncodedRows
-from sktransfer.training import BestWeights, TrainingResult, pooled_features
+from sktransfer.training import BestWeights, TrainingResult
 
 
 class Monitor:
-    """Watches the epochs: progress, validation, best weights, early stopping, callbacks."""
+    """Watches the epochs: progress, validation, best weights, early stopping, callbacks.
 
-    def __init__(self, estimator: Any, session: Session, tasks: EpochTasks | None) -> None:
-        self.estimator, self.session, self.tasks = estimator, session, tasks
+    Parameters
+    ----------
+    estimator : estimator
+        Its `verbose`, `early_stopping` and `n_iter_no_change` say what to do.
+    model : nn.Module
+        What is trained.
+    n_epochs : int
+        Epochs planned.
+    validate : callable or None
+        Gives the score on the validation rows; None where there are none.
+    tasks : EpochTasks or None
+        Callbacks to tell.
+    attributes : callable
+        Fitted attributes as if `fit` had ended here, for callbacks that want a model.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        model: nn.Module,
+        n_epochs: int,
+        *,
+        validate: Callable[[], float] | None,
+        tasks: EpochTasks | None,
+        attributes: Callable[[], dict[str, Any]],
+    ) -> None:
+        self.estimator, self.model, self.n_epochs = estimator, model, n_epochs
+        self.validate, self.tasks, self.attributes = validate, tasks, attributes
         self.scores: list[float] = []
         self.best = BestWeights()
         self.started = perf_counter()
-        self.encoded: list[EncodedRows] = []
-        if session.validation is not None:
-            texts = session.validation.texts
-            self.encoded = [estimator._encode(texts, session.model, session.tokenizer)]
-            self.targets = session.task.encode(session.validation.y, self.encoded[0])
-        if tasks is not None and session.plan.n_epochs:
+        if tasks is not None and n_epochs:
             tasks.begin_epoch()
 
     @property
@@ -42,8 +61,8 @@ class Monitor:
         self._report(epoch + 1, loss, score)
         stop = self._has_stalled(epoch + 1)
         if self.tasks is not None:
-            stop = self.tasks.end_epoch(self._fitted_attributes) or stop
-            if not stop and epoch + 1 < self.session.plan.n_epochs:
+            stop = self.tasks.end_epoch(self.attributes) or stop
+            if not stop and epoch + 1 < self.n_epochs:
                 self.tasks.begin_epoch()
         return stop
 
@@ -51,32 +70,22 @@ class Monitor:
         """Put the best weights back, and say so if Ctrl-C ended the training."""
         wanted = self.estimator.early_stopping or result.interrupted
         if wanted and self.best.epoch is not None:
-            self.best.restore(self.session.model)
+            self.best.restore(self.model)
         if result.interrupted:
             kept = "weights so far" if self.best.epoch is None else "best weights so far"
             warnings.warn(
                 f"Interrupted by Ctrl-C in epoch {len(result.loss_curve) + 1} of "
-                f"{self.session.plan.n_epochs}: the estimator keeps the {kept}.",
+                f"{self.n_epochs}: the estimator keeps the {kept}.",
                 UserWarning,
                 stacklevel=4,
             )
 
     def _validate(self, epoch: int) -> float | None:
-        if not self.encoded:
+        if self.validate is None:
             return None
-        session = self.session
-        features = pooled_features(
-            session.model,
-            self.encoded[0],
-            session.tokenizer.pad_id,
-            device=session.device,
-            dtype=session.dtype,
-        )
-        with torch.inference_mode():
-            scores = session.model.head(features.to(session.device)).cpu().numpy()
-        score = session.task.score(scores, self.targets)
+        score = self.validate()
         self.scores.append(score)
-        self.best.update(session.model, score, epoch)
+        self.best.update(self.model, score, epoch)
         return score
 
     def _has_stalled(self, epoch: int) -> bool:
@@ -90,19 +99,6 @@ class Monitor:
             return
         validation = "" if score is None else f", validation score {score:.4f}"
         sys.stderr.write(
-            f"[sktransfer] epoch {epoch}/{self.session.plan.n_epochs}, loss {loss:.4f}"
+            f"[sktransfer] epoch {epoch}/{self.n_epochs}, loss {loss:.4f}"
             f"{validation}, {perf_counter() - self.started:.1f} s\n"
         )
-
-    def _fitted_attributes(self) -> dict[str, Any]:
-        """Attributes as if `fit` had ended here, without head refit and lexical channel."""
-        model = copy.deepcopy(self.session.model).to("cpu").requires_grad_(True).eval()
-        return {
-            **self.estimator._task_attributes(self.session.task),
-            **self.estimator._columns_of(self.session.rows),
-            "task_": self.session.task,
-            "model_": model,
-            "tokenizer_": self.session.tokenizer,
-            "encoder_name_": self.session.encoder_name,
-            "lexical_": None,
-        }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Any, Literal, Self
 
 import joblib
 import numpy as np
 
-from sktransfer._base import BaseTransferEstimator
+from sktransfer._base import BaseTransferEstimator, fit_context
+from sktransfer._callbacks import with_callbacks
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
 from sktransfer.inputs import Form, TextForm
 
@@ -28,6 +29,8 @@ class BaseTextEstimator(BaseTransferEstimator):
         head_init: str = "probe",
         head_refit: bool = True,
         C: float = 10.0,
+        adapt_epochs: int = 0,
+        lm_weight: float = 0.0,
         memory: str | os.PathLike[str] | joblib.Memory | None = None,
         max_length: int = 128,
         trainable_layers: int | Literal["all"] | None = None,
@@ -77,7 +80,60 @@ class BaseTextEstimator(BaseTransferEstimator):
         self.head_init = head_init
         self.head_refit = head_refit
         self.C = C
+        self.adapt_epochs = adapt_epochs
+        self.lm_weight = lm_weight
         self.memory = memory
+
+    @fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        unlabeled: Any = None,
+    ) -> Self:
+        """Fine-tune the encoder on rows of text and their targets.
+
+        Ctrl-C while the network trains ends the fit with the weights there are, or with the best
+        so far if there are validation rows, and a warning.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts: list, generator, NumPy array, pandas or polars Series, pyarrow array. A table,
+            a two-dimensional array or a list of tuples gives several texts a row, such as the
+            two of a pair.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row. Rows of weight zero are dropped before anything else sees them.
+        X_val : array-like of shape (n_val_samples,), default=None
+            Rows to score after each epoch, in the place of a part of `X`.
+        y_val : array-like of shape (n_val_samples,), default=None
+            Targets of `X_val`.
+        unlabeled : iterable of str, str or path, default=None
+            Texts without targets that the encoder is adapted to, beside those of `X`, if
+            `adapt_epochs` is positive: in any form that `LanguageModel.fit` takes. Never give it
+            texts that the estimator is judged on.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a text, a target or a parameter cannot be used; the message names it.
+        TypeError
+            If a text is no string.
+        FloatingPointError
+            If the loss is not finite. As after every error, the estimator stays as it was.
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, unlabeled)
 
     def _form(self) -> Form:
         return TextForm(self.long_texts, self.symmetric)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import pickle
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -23,7 +26,7 @@ class EncoderSource(Protocol):
     @property
     def digest(self) -> str: ...
 
-    def load(self) -> tuple[Encoder, Tokenizer]: ...
+    def load(self, *, lm_head: bool = False) -> tuple[Encoder, Tokenizer]: ...
 
 
 class EncoderHandle:
@@ -83,7 +86,11 @@ class EncoderHandle:
         weights = {
             key: _plain_copy(value) for key, value in encoder.state_dict(keep_vars=False).items()
         }
-        return cls(name, ModuleSource(encoder.blueprint(), weights, tokenizer))
+        # Weights alone do not tell the cutoffs of a softmax from others.
+        head = encoder.lm_head
+        shape = None if head is None else asdict(head.shape)
+        form = json.dumps([encoder.manifest(), shape], sort_keys=True)
+        return cls(name, ModuleSource(encoder.blueprint(), weights, tokenizer, form=form))
 
     @property
     def name(self) -> str:
@@ -95,8 +102,14 @@ class EncoderHandle:
         """SHA-256 over the weights, the configuration and the tokenizer."""
         return self._source.digest
 
-    def load(self) -> tuple[Encoder, Tokenizer]:
+    def load(self, *, lm_head: bool = False) -> tuple[Encoder, Tokenizer]:
         """Fresh modules, independent of earlier loads.
+
+        Parameters
+        ----------
+        lm_head : bool, default=False
+            Whether the encoder comes with its own language-model head. Where it has none that
+            can be read, its `lm_head` is None all the same.
 
         Returns
         -------
@@ -110,9 +123,31 @@ class EncoderHandle:
         ValueError
             If the files have gone or do not fit together.
         """
-        encoder, tokenizer = self._source.load()
+        encoder, tokenizer = self._source.load(lm_head=lm_head)
         encoder.float().eval().requires_grad_(True)
         return encoder, tokenizer
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the encoder to a folder that can be given as `encoder` on any machine.
+
+        Transformers become a checkpoint as Hugging Face's libraries read it, with the
+        language-model head, if there is one, beside the weights; other encoders become a
+        manifest beside theirs. Nothing in the folder can run code.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            Is made if there is none. One that holds an encoder saved before is written over.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds anything else, or the encoder has no form in files.
+        """
+        from sktransfer.encoders._saving import save_modules
+
+        encoder, tokenizer = self.load(lm_head=True)
+        save_modules(encoder, tokenizer, Path(folder).expanduser())
 
     def __repr__(self) -> str:
         return f"EncoderHandle({self._name!r})"
@@ -157,6 +192,8 @@ class ModuleSource:
         The encoder's tokenizer.
     digest : str, optional
         Where it is known already.
+    form : str, default=""
+        What else than weights and tokenizer the digest covers.
     """
 
     def __init__(
@@ -165,11 +202,13 @@ class ModuleSource:
         weights: dict[str, Tensor],
         tokenizer: Tokenizer,
         digest: str | None = None,
+        form: str = "",
     ) -> None:
         self._blueprint = blueprint
         self._weights = weights
         self._tokenizer = tokenizer
         self._digest = digest
+        self._form = form
 
     @property
     def digest(self) -> str:
@@ -179,13 +218,16 @@ class ModuleSource:
             _sources.setdefault(self._digest, self)
         return self._digest
 
-    def load(self) -> tuple[Encoder, Tokenizer]:
+    def load(self, *, lm_head: bool = False) -> tuple[Encoder, Tokenizer]:
         encoder = self._blueprint()
         encoder.load_state_dict(self._weights, strict=True)
+        if not lm_head:
+            encoder.drop_lm_heads()
         return encoder, self._tokenizer
 
     def _compute_digest(self) -> str:
         sha = hashlib.sha256(pickle.dumps(self._tokenizer, protocol=5))
+        sha.update(self._form.encode())
         for key in sorted(self._weights):
             value = self._weights[key]
             sha.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())

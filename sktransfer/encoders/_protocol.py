@@ -6,11 +6,17 @@ import copy
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from sktransfer.nn._lm_head import LMHead
+
+# A key of each document in a folder that was written here, and may be written over.
+SAVED_MARK = "sktransfer"
 
 
 class Tokenizer(Protocol):
@@ -24,12 +30,27 @@ class Tokenizer(Protocol):
         Ids of the special tokens before and after every window, for example [CLS] and [SEP].
     separator : tuple of int
         Ids of the special tokens between two columns of a row.
+    mask_id : int or None
+        Id of the token that stands for a hidden one.
+    unknown_id : int or None
+        Id of the token that stands for what the vocabulary lacks.
+    n_tokens : int
+        Size of the vocabulary, special tokens included.
     """
 
     pad_id: int
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
     separator: tuple[int, ...]
+
+    @property
+    def mask_id(self) -> int | None: ...
+
+    @property
+    def unknown_id(self) -> int | None: ...
+
+    @property
+    def n_tokens(self) -> int: ...
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Ids of each text in full: no special tokens, never truncated, never padded."""
@@ -40,6 +61,32 @@ class Tokenizer(Protocol):
     ) -> tuple[list[NDArray[np.int32]], list[NDArray[np.int64]]]:
         """Ids of each text as `encode` gives them, and the characters (n_tokens, 2) of each."""
         ...
+
+    def encode_words(
+        self, texts: Sequence[str]
+    ) -> tuple[list[NDArray[np.int32]], list[NDArray[np.int32]]]:
+        """Ids of each text as `encode` gives them, and the number of each token's word."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of the tokens, without special ones."""
+        ...
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What an encoder leaves in a folder.
+
+    Attributes
+    ----------
+    documents : dict of str to dict
+        JSON files by their names.
+    tensors : dict of str to Tensor
+        Weights by their names in model.safetensors.
+    """
+
+    documents: dict[str, dict[str, Any]]
+    tensors: dict[str, Tensor]
 
 
 class Encoder(nn.Module, ABC):
@@ -53,11 +100,25 @@ class Encoder(nn.Module, ABC):
         Most tokens of one window, special tokens included.
     is_causal : bool
         Whether a token sees only those before it.
+    lm_head : LMHead or None
+        Scores of the vocabulary, where the encoder models language; a submodule then.
+    is_recurrent : bool
+        Whether texts are read in chunks with a carried state.
+    n_backward : int
+        How many trailing dimensions of a state come from reading the text from its end.
     """
 
     hidden_size: int
     max_length: int
     is_causal: bool
+    lm_head: LMHead | None
+    is_recurrent: bool = False
+    n_backward: int = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A default in the class would hide the submodule of that name.
+        self.register_module("lm_head", None)
 
     @abstractmethod
     def forward(
@@ -81,6 +142,27 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def layers(self) -> list[nn.Module]:
         """Blocks from the input side up; parameters in neither list go with the last block."""
+
+    @abstractmethod
+    def token_embedding(self) -> nn.Embedding:
+        """The table (n_tokens, embedding_size) of token vectors."""
+
+    def drop_lm_heads(self) -> None:
+        """Take the language-model head off, and those of encoders inside of this one."""
+        for module in self.modules():
+            if isinstance(module, Encoder):
+                module.lm_head = None
+
+    def manifest(self) -> dict[str, Any] | None:
+        """What `from_manifest` of the encoder's file builds this architecture from, as JSON.
+
+        Language-model heads are part of it. None where there is no such form.
+        """
+        return None
+
+    def checkpoint(self, pad_id: int) -> Checkpoint | None:
+        """The encoder as files of a standard of its own, in the place of a manifest."""
+        return None
 
     def blueprint(self) -> Callable[[], Encoder]:
         """Picklable function that builds this architecture again, its parameters unset."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from sktransfer.encoders import _hub
 from sktransfer.encoders._handle import EncoderHandle, file_digest
+from sktransfer.encoders._protocol import Encoder
+from sktransfer.encoders._saving import MANIFEST_FILE, ManifestFolder, read_manifest
 from sktransfer.encoders.huggingface import WEIGHTS_FILE, HuggingFaceFolder, weight_files
 from sktransfer.encoders.static import StaticTable
 
@@ -37,15 +41,35 @@ _PINNED = {DEFAULT_ENCODER: _MINILM, _MINILM.repo_id: _MINILM}
 _WORDLLAMA = "wordllama"
 
 
+def _awd_lstm(settings: dict[str, Any]) -> Encoder:
+    from sktransfer.encoders import awd_lstm
+
+    return awd_lstm.from_manifest(settings)
+
+
+def _static(settings: dict[str, Any]) -> Encoder:
+    from sktransfer.encoders import static
+
+    return static.from_manifest(settings)
+
+
+# Architectures of manifests, each called as the file of its encoder.
+_BUILDERS: dict[str, Callable[[dict[str, Any]], Encoder]] = {
+    "awd_lstm": _awd_lstm,
+    "static": _static,
+}
+
+
 def resolve_encoder(encoder: str | os.PathLike[str] | EncoderHandle) -> EncoderHandle:
     """Find an encoder by its name, folder or handle.
 
     Parameters
     ----------
     encoder : str, path-like or EncoderHandle
-        A folder with a Hugging Face checkpoint; "all-MiniLM-L6-v2" or "wordllama"; the id of a
-        model on the Hugging Face hub, "owner/name" or "owner/name@revision"; or a handle, which
-        comes back as it is. Only safetensors weights are read, and no code of a checkpoint runs.
+        A folder with a Hugging Face checkpoint, or as `EncoderHandle.save` left it;
+        "all-MiniLM-L6-v2" or "wordllama"; the id of a model on the Hugging Face hub, "owner/name"
+        or "owner/name@revision"; or a handle, which comes back as it is. Only safetensors weights
+        are read, and no code of a checkpoint runs.
 
     Returns
     -------
@@ -69,7 +93,8 @@ def resolve_encoder(encoder: str | os.PathLike[str] | EncoderHandle) -> EncoderH
     if not name.strip():
         raise ValueError("encoder must not be an empty string: give a name or a folder.")
     folder = Path(name).expanduser()
-    if folder.is_dir() and ((folder / "config.json").is_file() or not _is_known(name)):
+    holds_encoder = any((folder / file).is_file() for file in ("config.json", MANIFEST_FILE))
+    if folder.is_dir() and (holds_encoder or not _is_known(name)):
         return _folder_handle(name, folder)
     if name == _WORDLLAMA:
         return _wordllama()
@@ -107,9 +132,20 @@ def _is_known(name: str) -> bool:
 
 
 def _folder_handle(name: str, folder: Path) -> EncoderHandle:
-    weight_files(folder)
     # A relative path would point elsewhere after a chdir, or in another process.
-    return EncoderHandle(name, HuggingFaceFolder(folder.resolve()))
+    folder = folder.resolve()
+    if (folder / MANIFEST_FILE).is_file() and not (folder / "config.json").is_file():
+        architecture = read_manifest(folder)["architecture"]
+        if architecture not in _BUILDERS:
+            raise ValueError(
+                f"encoder: {folder / MANIFEST_FILE} names the architecture {architecture!r}, and "
+                f"this version of sktransfer knows {', '.join(_BUILDERS)}."
+            )
+        if not (folder / WEIGHTS_FILE).is_file():
+            raise ValueError(f"encoder: there is no {WEIGHTS_FILE} in {folder}.")
+        return EncoderHandle(name, ManifestFolder(folder, _BUILDERS[architecture]))
+    weight_files(folder)
+    return EncoderHandle(name, HuggingFaceFolder(folder))
 
 
 def _named(name: str) -> EncoderHandle:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import json
 import logging
@@ -13,14 +14,21 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sktransfer.encoders._handle import files_digest
-from sktransfer.encoders._protocol import Encoder
+from sktransfer.encoders._lm_heads import (
+    HeadForm,
+    checkpoint_head,
+    new_lm_head,
+    saved_head,
+    saved_tensors,
+)
+from sktransfer.encoders._protocol import SAVED_MARK, Checkpoint, Encoder
 from sktransfer.encoders._tokenizer import FastTokenizer
 from sktransfer.runtime import isolated_seed
 
@@ -113,8 +121,36 @@ class HuggingFaceEncoder(Encoder):
     def blueprint(self) -> Callable[[], Encoder]:
         # The configuration outlives changes of transformers' classes, which a pickle would not.
         return functools.partial(
-            _blank_encoder, self.model.config, self.hidden_size, self.max_length, self.is_causal
+            _blank_encoder,
+            self.model.config,
+            self.hidden_size,
+            self.max_length,
+            self.is_causal,
+            HeadForm.of(self.lm_head),
         )
+
+    def token_embedding(self) -> nn.Embedding:
+        embedding = self.model.get_input_embeddings()
+        assert isinstance(embedding, nn.Embedding)
+        return embedding
+
+    def checkpoint(self, pad_id: int) -> Checkpoint:
+        config = copy.deepcopy(self.model.config)
+        config.architectures = [type(self.model).__name__]
+        # Only where it says something new: some models count their positions from it.
+        if _pad_id(config) != pad_id:
+            config.pad_token_id = pad_id
+        form = HeadForm.of(self.lm_head)
+        saved = json.loads(config.to_json_string())
+        saved[SAVED_MARK] = {"lm_head": None if form is None else form.to_json()}
+        documents = {"config.json": saved}
+        tokenizer = {"tokenizer_class": "PreTrainedTokenizerFast"}
+        limit = {"model_max_length": self.max_length} if self.max_length < UNLIMITED else {}
+        documents["tokenizer_config.json"] = tokenizer | limit
+        tensors = _distinct_tensors(self.model, _half_prefix(self.model))
+        if self.lm_head is not None:
+            tensors |= saved_tensors(self.lm_head)
+        return Checkpoint(documents, tensors)
 
 
 @dataclass(frozen=True)
@@ -129,19 +165,142 @@ class HuggingFaceFolder:
         present = [self.folder / name for name in (*names, "config.json", *TOKENIZER_FILES)]
         return files_digest([path for path in present if path.is_file()])
 
-    def load(self) -> tuple[HuggingFaceEncoder, FastTokenizer]:
+    def load(self, *, lm_head: bool = False) -> tuple[HuggingFaceEncoder, FastTokenizer]:
         files = weight_files(self.folder)
         config = _read_config(self.folder)
-        model = _build(config)
-        _load_weights(model, config, self.folder, files)
-        model = _text_half(model)
+        whole = _build(config)
+        tensors = _read_tensors(files)
+        _load_weights(whole, config, self.folder, tensors)
+        model = _text_half(whole)
         model.eval()
         hidden_size, is_causal = _probe(model)
         limits = [*_position_limits(model), *_tokenizer_limits(self.folder), UNLIMITED]
         encoder = HuggingFaceEncoder(
             model, hidden_size=hidden_size, max_length=min(limits), is_causal=is_causal
         )
+        if lm_head:
+            encoder.lm_head = saved_head(tensors, _head_form(self.folder)) or checkpoint_head(
+                encoder, config, _named_for(whole, tensors)
+            )
         return encoder, _read_tokenizer(self.folder, model.config)
+
+
+def new_transformer(
+    kind: Literal["gpt", "bert"],
+    *,
+    n_tokens: int,
+    hidden_size: int,
+    n_layers: int,
+    n_heads: int,
+    max_length: int,
+    dropout: float,
+    pad_id: int,
+) -> HuggingFaceEncoder:
+    """Transformer with random weights and a language-model head.
+
+    Parameters
+    ----------
+    kind : {"gpt", "bert"}
+        A decoder (GPT-2) or an encoder (BERT), with learnt positions and an inner width of four
+        times the states'.
+    n_tokens : int
+        Size of the vocabulary.
+    hidden_size : int
+        Width of the states; a multiple of `n_heads`.
+    n_layers, n_heads : int
+        Blocks, and attention heads of each.
+    max_length : int
+        Most tokens of a window, special tokens included.
+    dropout : float
+        Rate of all dropouts while training.
+    pad_id : int
+        Id that fills shorter windows.
+
+    Returns
+    -------
+    HuggingFaceEncoder
+        On the CPU, in float32 and eval mode, drawn from PyTorch's generator as it is.
+
+    Examples
+    --------
+    >>> encoder = new_transformer(
+    ...     "gpt",
+    ...     n_tokens=100,
+    ...     hidden_size=16,
+    ...     n_layers=2,
+    ...     n_heads=2,
+    ...     max_length=32,
+    ...     dropout=0.1,
+    ...     pad_id=0,
+    ... )
+    >>> encoder.is_causal, encoder.lm_head is not None
+    (True, True)
+    """
+    if kind not in ("gpt", "bert"):
+        raise ValueError(f"kind must be 'gpt' or 'bert', got {kind!r}.")
+    if hidden_size % n_heads:
+        raise ValueError(
+            f"hidden_size={hidden_size} must be a multiple of n_heads={n_heads}: each head works "
+            "on an equal part of the states."
+        )
+    if not 0 <= pad_id < n_tokens:
+        raise ValueError(f"pad_id={pad_id} must be one of the {n_tokens} tokens.")
+    sizes = {"n_tokens": n_tokens, "hidden_size": hidden_size, "n_layers": n_layers}
+    sizes |= {"n_heads": n_heads, "max_length": max_length, "pad_id": pad_id}
+    with _quiet():
+        model = _new_gpt(sizes, dropout) if kind == "gpt" else _new_bert(sizes, dropout)
+    encoder = HuggingFaceEncoder(
+        model, hidden_size=hidden_size, max_length=max_length, is_causal=kind == "gpt"
+    )
+    head = new_lm_head(encoder)
+    if isinstance(head.transform, nn.Sequential):
+        dense = head.transform[0]
+        assert isinstance(dense, nn.Linear)
+        # As BERT's other layers: there are no trained embeddings to start from.
+        nn.init.normal_(dense.weight, std=model.config.initializer_range)
+    encoder.lm_head = head
+    return encoder.eval()
+
+
+def _new_gpt(sizes: dict[str, int], dropout: float) -> PreTrainedModel:
+    from transformers import GPT2Config, GPT2Model
+
+    config = GPT2Config(
+        vocab_size=sizes["n_tokens"],
+        n_positions=sizes["max_length"],
+        n_embd=sizes["hidden_size"],
+        n_layer=sizes["n_layers"],
+        n_head=sizes["n_heads"],
+        n_inner=4 * sizes["hidden_size"],
+        resid_pdrop=dropout,
+        embd_pdrop=dropout,
+        attn_pdrop=dropout,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=sizes["pad_id"],
+        use_cache=False,
+        dtype=torch.float32,
+    )
+    return GPT2Model(config)
+
+
+def _new_bert(sizes: dict[str, int], dropout: float) -> PreTrainedModel:
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=sizes["n_tokens"],
+        max_position_embeddings=sizes["max_length"],
+        hidden_size=sizes["hidden_size"],
+        num_hidden_layers=sizes["n_layers"],
+        num_attention_heads=sizes["n_heads"],
+        intermediate_size=4 * sizes["hidden_size"],
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        pad_token_id=sizes["pad_id"],
+        use_cache=False,
+        dtype=torch.float32,
+    )
+    return BertModel(config, add_pooling_layer=False)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -220,12 +379,19 @@ def _block_lists(model: nn.Module) -> list[nn.ModuleList]:
 
 
 def _blank_encoder(
-    config: PreTrainedConfig, hidden_size: int, max_length: int, is_causal: bool
+    config: PreTrainedConfig,
+    hidden_size: int,
+    max_length: int,
+    is_causal: bool,
+    head: HeadForm | None = None,
 ) -> HuggingFaceEncoder:
     model = _text_half(_build(config))
-    return HuggingFaceEncoder(
+    encoder = HuggingFaceEncoder(
         model, hidden_size=hidden_size, max_length=max_length, is_causal=is_causal
     )
+    if head is not None:
+        encoder.lm_head = head.build()
+    return encoder
 
 
 def _read_config(folder: Path) -> PreTrainedConfig:
@@ -268,10 +434,33 @@ def _text_half(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
+def _half_prefix(half: PreTrainedModel) -> str:
+    """What the names of the weights of an encoder-decoder's encoder begin with."""
+    if not getattr(half.config, "is_encoder_decoder", False):
+        return ""
+    whole = _build(half.config)
+    found = whole.get_encoder()
+    return next(f"{name}." for name, module in whole.named_modules() if module is found)
+
+
+def _distinct_tensors(model: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """Weights with `prefix` ahead of their names; of tied ones the first."""
+    distinct: dict[tuple[int, torch.Size], tuple[str, Tensor]] = {}
+    for name, value in model.state_dict().items():
+        distinct.setdefault((value.data_ptr(), value.shape), (prefix + name, value))
+    return dict(distinct.values())
+
+
+def _head_form(folder: Path) -> str | None:
+    """What `checkpoint` wrote of the head beside its weights."""
+    form: str | None = _read_json(folder / "config.json").get(SAVED_MARK, {}).get("lm_head")
+    return form
+
+
 def _load_weights(
-    model: PreTrainedModel, config: PreTrainedConfig, folder: Path, files: list[Path]
+    model: PreTrainedModel, config: PreTrainedConfig, folder: Path, tensors: dict[str, Tensor]
 ) -> None:
-    weights = _named_for(model, _read_tensors(files))
+    weights = _named_for(model, tensors)
     if _missing(model, weights):
         # Checkpoints of another layout than the classes': transformers knows how to convert them.
         weights = _converted_weights(config, folder)
@@ -316,14 +505,21 @@ def _named_for(model: PreTrainedModel, tensors: dict[str, Tensor]) -> dict[str, 
     return named
 
 
-def _missing(model: nn.Module, weights: dict[str, Tensor]) -> list[str]:
-    """Parameters and buffers that would stay unset; tied ones count as one."""
+def _missing(model: PreTrainedModel, weights: dict[str, Tensor]) -> list[str]:
+    """Parameters and buffers that would stay unset; tied ones count as one.
+
+    An encoder-decoder's decoder, which nobody here reads, may be missing.
+    """
     state = model.state_dict()
     filled = {state[name].data_ptr() for name in state if name in weights}
+    needed = {value.data_ptr() for value in _text_half(model).state_dict().values()}
     return [
         name
         for name in state
-        if name not in weights and state[name].data_ptr() not in filled and "pooler." not in name
+        if name not in weights
+        and state[name].data_ptr() in needed
+        and state[name].data_ptr() not in filled
+        and "pooler." not in name
     ]
 
 
@@ -381,10 +577,14 @@ def _read_tokenizer(folder: Path, config: PreTrainedConfig) -> FastTokenizer:
 
     path = folder / "tokenizer.json"
     backend = Tokenizer.from_file(str(path)) if path.is_file() else _convert_tokenizer(folder)
+    return FastTokenizer(backend, pad_id=_pad_id(config))
+
+
+def _pad_id(config: PreTrainedConfig) -> int:
     pad_id = getattr(config, "pad_token_id", None)
     if not isinstance(pad_id, int) or not 0 <= pad_id < config.vocab_size:
-        pad_id = 0
-    return FastTokenizer(backend, pad_id=pad_id)
+        return 0
+    return pad_id
 
 
 def _convert_tokenizer(folder: Path) -> Any:

@@ -6,11 +6,13 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sktransfer.encoders._handle import files_digest
+from sktransfer.encoders._lm_heads import HeadForm
 from sktransfer.encoders._protocol import Encoder
 from sktransfer.encoders._tokenizer import FastTokenizer
 
@@ -54,7 +56,26 @@ class StaticEncoder(Encoder):
         return []
 
     def blueprint(self) -> Callable[[], Encoder]:
-        return functools.partial(StaticEncoder, self.embedding.num_embeddings, self.hidden_size)
+        return functools.partial(from_manifest, self.manifest())
+
+    def token_embedding(self) -> nn.Embedding:
+        return self.embedding
+
+    def manifest(self) -> dict[str, Any]:
+        form = HeadForm.of(self.lm_head)
+        return {
+            "n_tokens": self.embedding.num_embeddings,
+            "hidden_size": self.hidden_size,
+            "lm_head": None if form is None else form.to_json(),
+        }
+
+
+def from_manifest(settings: dict[str, Any]) -> StaticEncoder:
+    """Encoder that `manifest` described, its parameters unset."""
+    encoder = StaticEncoder(settings["n_tokens"], settings["hidden_size"])
+    if settings["lm_head"] is not None:
+        encoder.lm_head = HeadForm.from_json(settings["lm_head"]).build()
+    return encoder
 
 
 @dataclass(frozen=True)
@@ -69,7 +90,7 @@ class StaticTable:
     def digest(self) -> str:
         return files_digest([self.table, self.tokenizer])
 
-    def load(self) -> tuple[StaticEncoder, FastTokenizer]:
+    def load(self, *, lm_head: bool = False) -> tuple[StaticEncoder, FastTokenizer]:
         from safetensors import safe_open
         from tokenizers import Tokenizer
 

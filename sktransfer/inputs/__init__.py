@@ -1,7 +1,8 @@
 """What goes in: texts checked, encoded to ragged windows, put into batches.
 
-The batch functions need torch and live in :mod:`sktransfer.inputs._batches`; they are loaded when
-first asked for, so that importing this package imports no torch.
+The batch functions need torch and live in :mod:`sktransfer.inputs._batches` and
+:mod:`sktransfer.inputs._masking`; they are loaded when first asked for, so that importing this
+package imports no torch.
 """
 
 from importlib import import_module
@@ -17,8 +18,16 @@ from sktransfer.inputs._answers import (
 )
 from sktransfer.inputs._choices import ChoiceForm
 from sktransfer.inputs._columns import check_columns, encode_columns
+from sktransfer.inputs._corpus import (
+    Corpus,
+    TokenizedCorpus,
+    TokenizedText,
+    WordTokenizer,
+    check_corpus,
+)
 from sktransfer.inputs._forms import Form, TextForm
 from sktransfer.inputs._labels import label_words
+from sktransfer.inputs._lanes import LaneBlock, balanced_run, lanes
 from sktransfer.inputs._passages import PassageForm, encode_passages
 from sktransfer.inputs._rows import (
     EncodedRows,
@@ -40,26 +49,35 @@ if TYPE_CHECKING:
         split_by_tokens,
     )
     from sktransfer.inputs._lexical import LexicalColumns, LexicalVectorizer
+    from sktransfer.inputs._masking import MaskableBatch, mask_tokens, masked_windows, n_windows
 
 __all__ = [
     "Batch",
     "ChoiceForm",
+    "Corpus",
     "EncodedRows",
     "Form",
+    "LaneBlock",
     "LexicalColumns",
     "LexicalVectorizer",
+    "MaskableBatch",
     "PassageForm",
     "Row",
     "RowTokenizer",
     "TextForm",
+    "TokenizedCorpus",
+    "TokenizedText",
     "Units",
     "WordForm",
+    "WordTokenizer",
     "accepted_texts",
     "answer_f1",
     "answer_match",
     "answer_words",
+    "balanced_run",
     "check_answers",
     "check_columns",
+    "check_corpus",
     "check_tags",
     "check_tags_of_words",
     "check_texts",
@@ -73,7 +91,11 @@ __all__ = [
     "epoch_batches",
     "join_ranges",
     "label_words",
+    "lanes",
     "locate_answers",
+    "mask_tokens",
+    "masked_windows",
+    "n_windows",
     "split_by_tokens",
 ]
 
@@ -85,6 +107,10 @@ _LAZY = {
     "split_by_tokens": "_batches",
     "LexicalColumns": "_lexical",
     "LexicalVectorizer": "_lexical",
+    "MaskableBatch": "_masking",
+    "mask_tokens": "_masking",
+    "masked_windows": "_masking",
+    "n_windows": "_masking",
 }
 
 

@@ -58,18 +58,30 @@ class TransferModel(nn.Module):
         self.n_layers = n_layers
         self.n_skipped = n_skipped
 
-    def window_features(self, batch: WindowBatch) -> tuple[Tensor, Tensor]:
-        """Vectors and token counts of each window (see `pool_tokens`), or of each token unit."""
+    def states(self, batch: WindowBatch) -> tuple[Tensor, ...]:
+        """States (n_windows, n_tokens, hidden_size) of the encoder's last layers, top first."""
         n_wanted = self.n_skipped + self.n_layers
-        layers = self.encoder(batch.token_ids, batch.attention_mask, n_wanted, batch.segment_ids)
-        layers = layers[self.n_skipped :]
+        layers: tuple[Tensor, ...] = self.encoder(
+            batch.token_ids, batch.attention_mask, n_wanted, batch.segment_ids
+        )
+        return layers
+
+    def window_features(
+        self, batch: WindowBatch, states: tuple[Tensor, ...] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Vectors and token counts of each window (see `pool_tokens`), or of each token unit.
+
+        `states` are those of the batch, if they are there already.
+        """
+        layers = (self.states(batch) if states is None else states)[self.n_skipped :]
         if batch.unit_index is not None:
             return pick_tokens(layers, batch.unit_index), torch.ones_like(batch.unit_index)
-        return pool_tokens(layers, batch.pool_mask, self.pooling)
+        n_backward = getattr(self.encoder, "n_backward", 0)
+        return pool_tokens(layers, batch.pool_mask, self.pooling, n_backward=n_backward)
 
-    def features(self, batch: WindowBatch) -> Tensor:
+    def features(self, batch: WindowBatch, states: tuple[Tensor, ...] | None = None) -> Tensor:
         """Features (n_units, n_layers, pooled_size): of whole rows, or of their units."""
-        vectors, counts = self.window_features(batch)
+        vectors, counts = self.window_features(batch, states)
         if batch.window_index is None:
             return vectors.flatten(2)
         return pool_windows(

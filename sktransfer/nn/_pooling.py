@@ -29,7 +29,9 @@ def pooled_size(pooling: str, hidden_size: int) -> int:
     return len(_PARTS[pooling]) * hidden_size
 
 
-def pool_tokens(layers: Sequence[Tensor], pool_mask: Tensor, pooling: str) -> tuple[Tensor, Tensor]:
+def pool_tokens(
+    layers: Sequence[Tensor], pool_mask: Tensor, pooling: str, *, n_backward: int = 0
+) -> tuple[Tensor, Tensor]:
     """Pool the states of each window.
 
     Parameters
@@ -40,6 +42,9 @@ def pool_tokens(layers: Sequence[Tensor], pool_mask: Tensor, pooling: str) -> tu
         Tokens that count; at least one a window.
     pooling : str
         One of `POOLINGS`.
+    n_backward : int, default=0
+        Trailing dimensions of a state whose encoder read the text from its end: their last
+        state is that of the first token.
 
     Returns
     -------
@@ -48,9 +53,11 @@ def pool_tokens(layers: Sequence[Tensor], pool_mask: Tensor, pooling: str) -> tu
     counts : Tensor of shape (n_windows,)
         Tokens that were counted: the weight of a window in the mean of its row.
     """
-    counts = pool_mask.sum(dim=1)
+    counts, parts = pool_mask.sum(dim=1), _PARTS[pooling]
     vectors = [
-        torch.stack([_pool(states.float(), pool_mask, counts, part) for part in _PARTS[pooling]], 1)
+        torch.stack(
+            [_pool_parts(states.float(), pool_mask, counts, part, n_backward) for part in parts], 1
+        )
         for states in layers
     ]
     return torch.stack(vectors, dim=1), counts
@@ -114,6 +121,16 @@ def pool_windows(
         else:
             pooled.append(_pool(windows, present, counts, part))
     return torch.cat([part.view(n_rows, vectors.shape[1], -1) for part in pooled], dim=2)
+
+
+def _pool_parts(
+    states: Tensor, mask: Tensor, counts: Tensor, part: str, n_backward: int
+) -> Tensor:
+    if part != "last" or not n_backward:
+        return _pool(states, mask, counts, part)
+    n_forward = states.shape[2] - n_backward
+    last = _pool(states[:, :, :n_forward], mask, counts, "last")
+    return torch.cat([last, states[:, 0, n_forward:]], dim=1)
 
 
 def _pool(states: Tensor, mask: Tensor, counts: Tensor, part: str) -> Tensor:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sktransfer.inputs import EncodedRows
-from sktransfer.inputs._batches import Batch, collate_rows, epoch_batches, split_by_tokens
-from sktransfer.nn import TransferModel
 from sktransfer.runtime import (
-    autocast,
     is_out_of_memory,
     release_memory,
     rng_state,
     set_rng_state,
     token_budget,
-    width_multiple,
 )
 from sktransfer.training._parameters import (
+    TrainableModel,
     TrainingPlan,
     freeze_all_but,
     parameter_groups,
@@ -30,25 +27,39 @@ from sktransfer.training._parameters import (
 )
 from sktransfer.training._schedules import schedule_factor
 
-# Scores and features (as the head sees them) of a batch's units, and the targets of its rows;
-# gives the loss of each row.
-Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-# A text of more windows shows a different sample of them each epoch, so that the memory of a
-# step does not depend on the longest text; prediction reads every window.
-MAX_TRAINING_WINDOWS = 4
 _MAX_GRADIENT_NORM = 1.0
 _STEPS_BETWEEN_CHECKS = 16
 
+Step = TypeVar("Step")
+
+
+class Lesson(Protocol[Step]):
+    """What the loop trains on: the steps of an epoch, and the gradient of each.
+
+    Rows with targets are one lesson (`RowLesson`), running text is another (`NextTokenLesson`,
+    `MaskedLesson`). A lesson knows of no optimiser, schedule or epoch.
+    """
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of an epoch; an estimate where the rows are streamed."""
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[Step]:
+        """Steps of one epoch. All that is drawn from `rng` is drawn before it returns."""
+
+    def least_tokens(self, step: Step) -> int:
+        """Tokens of the largest part of a step that cannot be cut."""
+
+    def gradient(self, step: Step, token_budget: int, rng: np.random.Generator) -> StepLoss:
+        """Add the gradient of the mean loss of a step, passing at most so many tokens at once."""
+
 
 @dataclass(frozen=True)
-class TrainingData:
-    """Rows with their targets and weights; `weights` has mean 1."""
+class StepLoss:
+    """Sum of the losses of a step, still on its device, and how many they are."""
 
-    rows: EncodedRows
-    targets: Tensor
-    weights: Tensor
-    pad_id: int
+    total: Tensor
+    count: int
 
 
 @dataclass
@@ -57,6 +68,38 @@ class TrainingResult:
 
     loss_curve: list[float] = field(default_factory=list)
     interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: enough to go on as if it had never stopped.
+
+    Attributes
+    ----------
+    epoch, n_done, step_number : int
+        Epochs finished, steps done in the present one, steps in all.
+    loss_curve : list of float
+        Mean losses of the finished epochs.
+    total, count : float, int
+        Sum and number of the losses of the present epoch.
+    optimizer : dict
+        State of the optimiser.
+    order_state, row_state : dict
+        The generator at the start of the present epoch, and now.
+    generators : list of Tensor
+        States of PyTorch's generators.
+    """
+
+    epoch: int
+    n_done: int
+    step_number: int
+    loss_curve: list[float]
+    total: float
+    count: int
+    optimizer: dict[str, Any]
+    order_state: dict[str, Any]
+    row_state: dict[str, Any]
+    generators: list[Tensor]
 
 
 class BestWeights:
@@ -86,35 +129,37 @@ class BestWeights:
 
 
 def train(
-    model: TransferModel,
-    data: TrainingData,
-    objective: Objective,
+    model: TrainableModel,
+    lesson: Lesson[Step],
     plan: TrainingPlan,
     *,
     device: torch.device,
-    dtype: torch.dtype,
     rng: np.random.Generator,
     on_epoch_end: Callable[[int, float], bool],
+    on_step_end: Callable[[int, Callable[[], Progress]], None] | None = None,
+    progress: Progress | None = None,
 ) -> TrainingResult:
-    """Fine-tune `model`, which lies on `device`, in place.
+    """Train `model`, which lies on `device`, in place.
 
     Parameters
     ----------
-    model : TransferModel
-        Model to train.
-    data : TrainingData
-        Rows to train on.
-    objective : callable
-        ``objective(scores, features, targets)`` gives the loss of each row of a batch; it may
-        compare the rows with each other.
+    model : TrainableModel
+        Model to train: an encoder with a head.
+    lesson : Lesson
+        What to train it on.
     plan : TrainingPlan
         Epochs, rates and layers.
-    device, dtype : torch.device, torch.dtype
-        Where the model lies and the precision of its matrix products.
+    device : torch.device
+        Where the model lies.
     rng : numpy.random.Generator
         Order of the rows.
     on_epoch_end : callable
         ``on_epoch_end(epoch, mean_loss)`` returns True to stop.
+    on_step_end : callable, default=None
+        ``on_step_end(step_number, take)`` after each step of the optimiser; ``take()`` gives the
+        `Progress`.
+    progress : Progress, default=None
+        Where an earlier run stood, whose weights the model has.
 
     Returns
     -------
@@ -131,9 +176,12 @@ def train(
     result = TrainingResult()
     if plan.n_epochs == 0:
         return result
-    run = _Run(model, data, objective, plan, device, dtype, rng)
+    run = _Run(model, lesson, plan, device, rng, on_step_end)
+    if progress is not None:
+        run.resume(progress)
+        result.loss_curve.extend(progress.loss_curve)
     try:
-        for epoch in range(plan.n_epochs):
+        for epoch in range(len(result.loss_curve), plan.n_epochs):
             loss = run.epoch(epoch)
             result.loss_curve.append(loss)
             if on_epoch_end(epoch, loss):
@@ -147,42 +195,86 @@ def train(
     return result
 
 
-class _Run:
+class _Run(Generic[Step]):
     """One training run: the optimiser and its place in the schedule."""
 
     def __init__(
         self,
-        model: TransferModel,
-        data: TrainingData,
-        objective: Objective,
+        model: TrainableModel,
+        lesson: Lesson[Step],
         plan: TrainingPlan,
         device: torch.device,
-        dtype: torch.dtype,
         rng: np.random.Generator,
+        on_step_end: Callable[[int, Callable[[], Progress]], None] | None,
     ) -> None:
-        self.model, self.data, self.objective, self.plan = model, data, objective, plan
-        self.device, self.dtype, self.rng = device, dtype, rng
+        self.model, self.lesson, self.plan = model, lesson, plan
+        self.device, self.rng, self.on_step_end = device, rng, on_step_end
         self.stack = trainable_stack(model, plan)
         self.optimizer = torch.optim.AdamW(parameter_groups(model, plan), fused=True)
-        self.row_tokens = _training_tokens(data.rows)
         self.token_budget = token_budget(device, training=True)
-        steps_per_epoch = -(-len(data.rows) // plan.batch_size)
-        self.n_steps = plan.n_epochs * steps_per_epoch
+        self.n_steps = plan.n_epochs * lesson.n_steps
         self.step_number = 0
+        self.loss_curve: list[float] = []
+        self.resumed: Progress | None = None
+
+    def resume(self, progress: Progress) -> None:
+        """Go on where an earlier run stood."""
+        self.resumed = progress
+        self.step_number = progress.step_number
+        self.loss_curve = list(progress.loss_curve)
+        self.optimizer.load_state_dict(progress.optimizer)
+        self.rng.bit_generator.state = progress.order_state
 
     def epoch(self, epoch: int) -> float:
         """Train one epoch; return the mean loss of its rows."""
         n_layers = len(self.stack) - 1
         unfrozen = self.plan.unfrozen_layers(epoch, n_layers)
         freeze_all_but(self.model, self.stack[: 1 + unfrozen])
-        total = torch.zeros((), device=self.device)
-        batches = epoch_batches(self.row_tokens, self.plan.batch_size, self.rng)
-        for number, rows in enumerate(batches):
-            total += self._step(rows)
+        order_state = self.rng.bit_generator.state
+        steps = self.lesson.epoch(self.rng)
+        total, count, first = torch.zeros((), device=self.device), 0, 0
+        if self.resumed is not None:
+            total, count, first = self._skip(steps, self.resumed)
+            self.resumed = None
+        for number, step in enumerate(steps, start=first):
+            loss = self._step(step)
+            total += loss.total
+            count += loss.count
             if number % _STEPS_BETWEEN_CHECKS == 0:
                 self._check_finite(total, epoch)
+            if self.on_step_end is not None:
+                self.on_step_end(
+                    self.step_number,
+                    lambda done=number + 1, n=count: self._take(epoch, done, total, n, order_state),
+                )
         self._check_finite(total, epoch)
-        return float(total) / len(self.data.rows)
+        self.loss_curve.append(float(total) / max(count, 1))
+        return self.loss_curve[-1]
+
+    def _skip(self, steps: Iterator[Step], progress: Progress) -> tuple[Tensor, int, int]:
+        """Pass over the steps that were done before."""
+        for _ in islice(steps, progress.n_done):
+            pass
+        self.rng.bit_generator.state = progress.row_state
+        set_rng_state(progress.generators, self.device)
+        total = torch.tensor(progress.total, device=self.device)
+        return total, progress.count, progress.n_done
+
+    def _take(
+        self, epoch: int, n_done: int, total: Tensor, count: int, order_state: Any
+    ) -> Progress:
+        return Progress(
+            epoch=epoch,
+            n_done=n_done,
+            step_number=self.step_number,
+            loss_curve=list(self.loss_curve),
+            total=float(total),
+            count=count,
+            optimizer=self.optimizer.state_dict(),
+            order_state=order_state,
+            row_state=self.rng.bit_generator.state,  # type: ignore[arg-type]
+            generators=rng_state(self.device),
+        )
 
     def _check_finite(self, total: Tensor, epoch: int) -> None:
         if not torch.isfinite(total):
@@ -192,13 +284,13 @@ class _Run:
                 "precision='float32'."
             )
 
-    def _step(self, rows: NDArray[np.intp]) -> Tensor:
+    def _step(self, step: Step) -> StepLoss:
         factor = schedule_factor(
             self.plan.schedule, self.step_number, self.n_steps, self.plan.warmup_fraction
         )
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
-        loss = self._gradient(rows)
+        loss = self._gradient(step)
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         nn.utils.clip_grad_norm_(trained, _MAX_GRADIENT_NORM)
         self.optimizer.step()
@@ -206,13 +298,13 @@ class _Run:
         self.step_number += 1
         return loss
 
-    def _gradient(self, rows: NDArray[np.intp]) -> Tensor:
-        """Gradient of the batch `rows`, in smaller parts each time memory runs out."""
+    def _gradient(self, step: Step) -> StepLoss:
+        """Gradient of a step, in smaller parts each time memory runs out."""
         generators = rng_state(self.device)
-        window_seed = int(self.rng.integers(2**63))
+        seed = int(self.rng.integers(2**63))
         while True:
             try:
-                return self._accumulate(rows, np.random.default_rng(window_seed))
+                return self.lesson.gradient(step, self.token_budget, np.random.default_rng(seed))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -221,72 +313,9 @@ class _Run:
             self.optimizer.zero_grad(set_to_none=True)
             set_rng_state(generators, self.device)
             release_memory(self.device)
-            if self.token_budget < int(self.row_tokens[rows].max()):
+            if self.token_budget < self.lesson.least_tokens(step):
                 raise MemoryError(
                     f"Not even one text fits into the memory of {self.device}: lower max_length "
                     f"or trainable_layers, or choose a smaller encoder ({message})."
                 )
             self.token_budget //= 2
-
-    def _accumulate(self, rows: NDArray[np.intp], window_rng: np.random.Generator) -> Tensor:
-        """Add the gradient of the mean loss of `rows`; return the sum of their losses.
-
-        A batch that needs several passes is run twice: first without a graph for its features,
-        on which the loss of the whole batch has its gradient, then part by part to carry that
-        gradient into the encoder. So the loss may compare rows of different parts, and the
-        gradient does not depend on how the batch is cut (Gao et al. 2021, arXiv:2101.06983).
-        """
-        parts = split_by_tokens(self.row_tokens[rows], self.token_budget)
-        order = np.concatenate(parts)
-        batches = [self._collate(rows[part], window_rng) for part in parts]
-        index = torch.from_numpy(rows[order])
-        targets = self.data.targets[index].to(self.device)
-        weights = self.data.weights[index].to(self.device)
-        if len(parts) == 1:
-            features = self._features(batches[0])
-            return self._backward(features, targets, weights)
-        generators, pieces = [], []
-        for batch in batches:
-            generators.append(rng_state(self.device))
-            with torch.no_grad():
-                pieces.append(self._features(batch))
-        features = torch.cat(pieces).requires_grad_()
-        loss = self._backward(features, targets, weights)
-        assert features.grad is not None
-        gradients = features.grad.split([len(piece) for piece in pieces])
-        for batch, state, gradient in zip(batches, generators, gradients, strict=True):
-            set_rng_state(state, self.device)
-            part = self._features(batch)
-            if part.requires_grad:
-                part.backward(gradient)
-        return loss
-
-    def _collate(self, rows: NDArray[np.intp], window_rng: np.random.Generator) -> Batch:
-        return collate_rows(
-            self.data.rows,
-            rows,
-            self.data.pad_id,
-            multiple=width_multiple(self.device, self.dtype),
-            max_windows=MAX_TRAINING_WINDOWS,
-            rng=window_rng,
-        ).to(self.device)
-
-    def _features(self, batch: Batch) -> Tensor:
-        with autocast(self.device, self.dtype):
-            return self.model.features(batch)
-
-    def _backward(self, features: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        scores = self.model.head(features)
-        losses = self.objective(scores, self.model.head.normalise(features), targets)
-        loss = (losses * weights).sum()
-        (loss / len(targets)).backward()
-        return loss.detach()
-
-
-def _training_tokens(rows: EncodedRows) -> NDArray[np.int64]:
-    """Tokens that a step reads of each row at most."""
-    if rows.units is not None:
-        return rows.row_lengths
-    n_windows = np.diff(rows.row_start)
-    shown = np.minimum(n_windows, MAX_TRAINING_WINDOWS)
-    return np.asarray(rows.row_lengths * shown // np.maximum(n_windows, 1), dtype=np.int64)

@@ -9,7 +9,10 @@ from typing import Any, Literal
 from torch import nn
 
 from sktransfer.encoders import Encoder
-from sktransfer.nn import TransferModel
+from sktransfer.nn import LanguageNetwork, TransferModel
+
+# An encoder with a head on top.
+TrainableModel = TransferModel | LanguageNetwork
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class TrainingPlan:
         return min(n_layers, layers_per_epoch * (epoch + 1))
 
 
-def trainable_stack(model: TransferModel, plan: TrainingPlan) -> list[list[nn.Module]]:
+def trainable_stack(model: TrainableModel, plan: TrainingPlan) -> list[list[nn.Module]]:
     """Modules that train under `plan`, head first, then layer by layer towards the input.
 
     Parameters of the encoder outside its layers and embeddings (a final norm) go with the last
@@ -58,7 +61,7 @@ def trainable_stack(model: TransferModel, plan: TrainingPlan) -> list[list[nn.Mo
     return stack
 
 
-def freeze_all_but(model: TransferModel, modules: list[list[nn.Module]]) -> None:
+def freeze_all_but(model: TrainableModel, modules: list[list[nn.Module]]) -> None:
     """Let only `modules` train; the rest computes as in prediction, without dropout."""
     model.requires_grad_(False)
     model.eval()
@@ -71,7 +74,7 @@ def freeze_all_but(model: TransferModel, modules: list[list[nn.Module]]) -> None
             parameter.requires_grad_(True)
 
 
-def parameter_groups(model: TransferModel, plan: TrainingPlan) -> list[dict[str, Any]]:
+def parameter_groups(model: TrainableModel, plan: TrainingPlan) -> list[dict[str, Any]]:
     """Parameter groups with rates falling by ``layer_decay`` a layer below the top one.
 
     Discriminative fine-tuning of Howard and Ruder (2018): the head and the top layer train at
@@ -98,12 +101,9 @@ def parameter_groups(model: TransferModel, plan: TrainingPlan) -> list[dict[str,
     return groups
 
 
-def _loose_parameters(model: TransferModel) -> list[nn.Parameter]:
+def _loose_parameters(model: TrainableModel) -> list[nn.Parameter]:
     encoder = model.encoder
     assert isinstance(encoder, Encoder)
-    placed = {
-        id(parameter)
-        for module in [*encoder.layers(), *encoder.embedding_modules()]
-        for parameter in module.parameters()
-    }
+    modules = [*encoder.layers(), *encoder.embedding_modules(), model.head]
+    placed = {id(parameter) for module in modules for parameter in module.parameters()}
     return [p for p in encoder.parameters() if id(p) not in placed]

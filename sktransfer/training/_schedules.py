@@ -22,7 +22,8 @@ def schedule_factor(schedule: str, step: int, n_steps: int, warmup_fraction: flo
     if step < warmup_steps:
         rise = (step + 1) / warmup_steps
         return _slanted(rise) if schedule == "slanted_triangular" else rise
-    remaining = 1.0 - (step - warmup_steps) / max(1, n_steps - warmup_steps)
+    # The number of steps of streamed texts is an estimate, which a run may exceed.
+    remaining = max(0.0, 1.0 - (step - warmup_steps) / max(1, n_steps - warmup_steps))
     if schedule == "constant":
         return 1.0
     if schedule == "cosine":

@@ -37,6 +37,9 @@ class ToyEncoder(Encoder):
     def layers(self):
         return []
 
+    def token_embedding(self):
+        return self.embedding
+
 
 @pytest.fixture
 def toy():

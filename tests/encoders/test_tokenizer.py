@@ -110,3 +110,46 @@ def test_folder_without_any_tokenizer(tiny_encoder, tmp_path):
     (folder / "tokenizer.json").unlink()
     with pytest.raises(ValueError, match=r"has no tokenizer\.json"):
         resolve_encoder(folder).load()
+
+
+def test_words_of_wordpieces(tiny_encoder):
+    _, tokenizer = resolve_encoder(tiny_encoder).load()
+    texts = ["good zq, film", "", "a[MASK][MASK]"]
+    ids, words = tokenizer.encode_words(texts)
+    assert [row.tolist() for row in ids] == [row.tolist() for row in tokenizer.encode(texts)]
+    assert words[0].tolist() == [0, 1, 1, 2, 3]
+    assert words[1].shape == (0,)
+    assert words[2].tolist() == [0, 1, 2]
+    assert {row.dtype for row in (*ids, *words)} == {np.dtype(np.int32)}
+
+
+def test_words_of_bytes(tiny_decoder):
+    _, tokenizer = resolve_encoder(tiny_decoder).load()
+    ((ids,), (words,)) = tokenizer.encode_words(["good zqx"])
+    assert len(ids) == len(words) > 2
+    assert words[0] == 0
+    assert set(words.tolist()) == {0, 1}
+
+
+def test_every_token_is_a_word_without_pre_tokenizer():
+    backend = word_tokenizer()
+    backend.pre_tokenizer = None
+    backend.add_tokens(["good", "film"])
+    _, (words,) = FastTokenizer(backend, pad_id=0).encode_words(["goodfilm"])
+    assert words.tolist() == [0, 1]
+
+
+def test_decode_leaves_special_tokens_out(tiny_encoder, tiny_decoder):
+    _, wordpiece = resolve_encoder(tiny_encoder).load()
+    ids = [*wordpiece.prefix, *wordpiece.encode(["good zq film"])[0], *wordpiece.suffix]
+    assert wordpiece.decode(ids) == "good zq film"
+    _, byte_level = resolve_encoder(tiny_decoder).load()
+    assert byte_level.decode(byte_level.encode(["Ünïque text"])[0]) == "Ünïque text"
+
+
+def test_known_ids(tiny_encoder, tiny_decoder):
+    _, wordpiece = resolve_encoder(tiny_encoder).load()
+    assert (wordpiece.mask_id, wordpiece.unknown_id) == (4, 1)
+    assert wordpiece.n_tokens == wordpiece.backend.get_vocab_size()
+    _, byte_level = resolve_encoder(tiny_decoder).load()
+    assert (byte_level.mask_id, byte_level.unknown_id) == (None, None)

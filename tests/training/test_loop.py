@@ -10,8 +10,15 @@ from torch.nn import functional
 
 from sktransfer.nn import TransferModel
 from sktransfer.tasks._classification import supervised_contrast
-from sktransfer.training import BestWeights, TrainingData, TrainingResult, train
-from sktransfer.training._loop import MAX_TRAINING_WINDOWS, Objective
+from sktransfer.training import (
+    BestWeights,
+    Objective,
+    RowLesson,
+    TrainingData,
+    TrainingResult,
+    train,
+)
+from sktransfer.training._rows import MAX_TRAINING_WINDOWS
 from tests.toys import ToyEncoder, letter_rows, toy_model
 from tests.training.test_parameters import PLAN
 
@@ -48,13 +55,14 @@ def run(
     objective: Objective = cross_entropy,
     on_epoch_end: Callable[[int, float], bool] = lambda epoch, loss: False,
 ) -> TrainingResult:
+    lesson = RowLesson(
+        model, training_data or data(), objective, plan.batch_size, device=CPU, dtype=dtype
+    )
     return train(
         model,
-        training_data or data(),
-        objective,
+        lesson,
         plan,
         device=CPU,
-        dtype=dtype,
         rng=np.random.default_rng(0),
         on_epoch_end=on_epoch_end,
     )

@@ -1,0 +1,593 @@
+"""LanguageModel."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sktransfer._base import BaseTransferEstimator, draw_seed, fit_context
+from sktransfer._callbacks import EpochTasks, with_callbacks
+from sktransfer._checkpoint import Checkpoint
+from sktransfer._documentation import documented
+from sktransfer._language import (
+    BATCH_SIZE,
+    LanguageRun,
+    LanguageTask,
+    Sizes,
+    Start,
+    continue_text,
+    cross_entropy_of,
+    from_checkpoint,
+    from_scratch,
+    joined,
+    learning_rate_for,
+    train_language,
+    ways_of,
+)
+from sktransfer._monitor import Monitor
+from sktransfer._persistence import read_estimator, write_estimator
+from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle, resolve_encoder
+from sktransfer.inputs import Corpus, Form, TextForm, check_corpus, distinct
+from sktransfer.runtime import isolated_seed, resolve_device, resolve_precision
+from sktransfer.training import TrainingPlan
+
+_SCORING_SEED = 0
+# What may differ between a training and the one that goes on with it.
+_FREE_PARAMETERS = ("checkpoint", "checkpoint_seconds", "device", "random_state", "verbose")
+
+
+def _is_causal(model: LanguageModel) -> bool:
+    return model._reads_forward()
+
+
+@documented
+class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTransferEstimator):
+    """Language model of raw texts: a checkpoint adapted to them, or a network of your own.
+
+    No labels are needed. What it learnt is for other estimators: its `encoder_` is an `encoder`
+    for any of them. A bidirectional checkpoint learns to fill in hidden tokens [1]_, a causal one
+    to predict the next token; with `architecture` a network is trained from scratch, its
+    vocabulary with it.
+
+    Parameters
+    ----------
+    encoder : str, path or EncoderHandle, default="all-MiniLM-L6-v2"
+        Pretrained encoder to adapt; not read if `architecture` is given.
+    architecture : {"awd_lstm", "gpt", "bert"} or None, default=None
+        Network to train from scratch: the weight-dropped LSTM of ULMFiT [2]_ [3]_, a decoder with
+        learned positions as GPT-1 [4]_, or a bidirectional encoder as BERT [1]_.
+    direction : {"forward", "backward", "both"}, default="forward"
+        Whether an AWD-LSTM reads texts from their start, from their end, or whether one is
+        trained for each, whose states `encoder_` joins.
+    tokens : {"auto", "word", "bpe", "wordpiece"}, default="auto"
+        What the vocabulary of a new network consists of: what white space separates, byte pairs
+        or word pieces. ``"auto"`` takes words for an AWD-LSTM, pairs for a GPT and pieces for a
+        BERT.
+    vocab_size : int or None, default=30000
+        Most tokens of the vocabulary; None is no limit.
+    min_frequency : int, default=2
+        Least occurrences of a token of the vocabulary.
+    embedding_size : int, default=256
+        Width of the embeddings and of the top layer of an AWD-LSTM.
+    hidden_size : int, default=384
+        Width of the other layers, or of all of a transformer.
+    n_layers : int, default=3
+        Layers of a new network.
+    n_heads : int, default=6
+        Attention heads of a transformer.
+    dropout : float, default=0.1
+        Dropout rate of a new network. Those of an AWD-LSTM stand to each other as in ULMFiT,
+        which has 0.4.
+    mask_fraction : float, default=0.15
+        Share of the tokens that a bidirectional encoder is to fill in.
+    whole_words : bool, default=False
+        Whether all tokens of a word are hidden together.
+    max_length : int, default=128
+        Tokens of a window, or of a step of back-propagation through time.
+    trainable_layers : int, "all" or None, default="all"
+        Layers that train, counted from the top: None is all but the embeddings.
+    max_epochs : int, default=1
+        Passes over the texts.
+    batch_size : int or "auto", default="auto"
+        Windows or lanes of text of a step; ``"auto"`` is 32.
+    learning_rate : float or None, default=None
+        Peak learning rate of the top layer. None is 1e-4 for a pretrained transformer and 1e-3
+        for one from scratch, 1e-3 and 2e-3 for an AWD-LSTM.
+    checkpoint : str, path or None, default=None
+        Folder to write the state of the training to. A later `fit` with the same parameters and
+        texts goes on from there, after a crash too; a `fit` that ends removes it. Of the best
+        weights that early stopping would keep, only those of the later part compete. None writes
+        nothing.
+    checkpoint_seconds : float, default=300
+        Least time between two writings.
+
+    Attributes
+    ----------
+    encoder_ : EncoderHandle
+        Handle to the trained encoder with its language-model head: an `encoder` for another
+        estimator, or for a further `LanguageModel`.
+
+    See Also
+    --------
+    TransferTextClassifier : Adapts its encoder by itself with ``adapt_epochs``.
+
+    References
+    ----------
+    .. [1] Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language
+       Understanding", 2019, arXiv:1810.04805.
+    .. [2] Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018,
+       arXiv:1801.06146.
+    .. [3] Merity et al., "Regularizing and Optimizing LSTM Language Models", 2018,
+       arXiv:1708.02182.
+    .. [4] Radford et al., "Improving Language Understanding by Generative Pre-Training", 2018.
+
+    Examples
+    --------
+    >>> from sktransfer import LanguageModel, TransferTextClassifier
+    >>> texts = ["the cat sat on the mat", "the dog sat on the cat", "a dog ate the mat"] * 20
+    >>> lm = LanguageModel(
+    ...     architecture="awd_lstm", embedding_size=16, hidden_size=16, max_epochs=2, random_state=0
+    ... ).fit(texts)
+    >>> lm.perplexity(texts) < 20
+    True
+    >>> clf = TransferTextClassifier(lm.encoder_, pooling="concat", max_epochs=0)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseTransferEstimator._parameter_constraints,
+        "learning_rate": [*BaseTransferEstimator._parameter_constraints["learning_rate"], None],
+    }
+
+    def __init__(
+        self,
+        encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
+        *,
+        architecture: Literal["awd_lstm", "gpt", "bert"] | None = None,
+        direction: Literal["forward", "backward", "both"] = "forward",
+        tokens: Literal["auto", "word", "bpe", "wordpiece"] = "auto",
+        vocab_size: int | None = 30_000,
+        min_frequency: int = 2,
+        embedding_size: int = 256,
+        hidden_size: int = 384,
+        n_layers: int = 3,
+        n_heads: int = 6,
+        dropout: float = 0.1,
+        mask_fraction: float = 0.15,
+        whole_words: bool = False,
+        max_length: int = 128,
+        trainable_layers: int | Literal["all"] | None = "all",
+        gradual_unfreezing: bool = False,
+        max_epochs: int = 1,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: float | None = None,
+        layer_decay: float = 1.0,
+        weight_decay: float = 0.01,
+        schedule: str = "linear",
+        warmup_fraction: float = 0.1,
+        early_stopping: bool = False,
+        n_iter_no_change: int = 3,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_seconds: float = 300.0,
+        device: str = "auto",
+        precision: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.encoder = encoder
+        self.architecture = architecture
+        self.direction = direction
+        self.tokens = tokens
+        self.vocab_size = vocab_size
+        self.min_frequency = min_frequency
+        self.embedding_size = embedding_size
+        self.hidden_size = hidden_size
+        self.n_layers = n_layers
+        self.n_heads = n_heads
+        self.dropout = dropout
+        self.mask_fraction = mask_fraction
+        self.whole_words = whole_words
+        self.max_length = max_length
+        self.trainable_layers = trainable_layers
+        self.gradual_unfreezing = gradual_unfreezing
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate  # type: ignore[assignment]
+        self.layer_decay = layer_decay
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.warmup_fraction = warmup_fraction
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
+        self.checkpoint = checkpoint
+        self.checkpoint_seconds = checkpoint_seconds
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        tags.target_tags.required = False
+        return tags
+
+    @fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit(self, X: Any, y: Any = None, X_val: Any = None) -> Self:
+        """Learn the language of texts.
+
+        Ctrl-C ends the fit with the weights there are and a warning.
+
+        Parameters
+        ----------
+        X : iterable of str, str or path
+            Texts; or a text file, or a glob of text files (``"corpus/*.txt"``, also ``.gz``)
+            with a text a line, which are streamed and never held in memory. An object that
+            gives the texts anew at each ``iter()`` is streamed, too; a generator is read into
+            memory.
+        y : None
+            Ignored.
+        X_val : iterable of str, str or path, default=None
+            Texts to score after each epoch.
+
+        Returns
+        -------
+        self : object
+            The fitted model.
+
+        Raises
+        ------
+        ValueError
+            If a text, file or parameter cannot be used; the message names it.
+        TypeError
+            If a text is no string.
+        FloatingPointError
+            If the loss is not finite. As after every error, the model stays as it was.
+        """
+        if isinstance(X, Iterator):  # callbacks read X again
+            X = list(X)
+        corpus = check_corpus(X)
+        watched = None if X_val is None else check_corpus(X_val, name="X_val")
+        if self.early_stopping and watched is None:
+            raise ValueError("early_stopping=True needs X_val, the texts to score, in fit.")
+        seed = self._draw_seed()
+        with isolated_seed(seed, resolve_device(self.device)):
+            start = self._start(corpus)
+            tasks = EpochTasks(self, self.max_epochs * len(start.encoders), X, y, None)
+            plan = self._language_plan(start, from_scratch=self.architecture is not None)
+            attributes = self._learn(start, corpus, plan, seed, watched, tasks)
+        tasks.end_fit(lambda: attributes)
+        self._adopt(attributes, X, 1)
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Pass once over a part of the texts, at a constant learning rate.
+
+        Parameters
+        ----------
+        X : iterable of str, str or path
+            As in `fit`. The vocabulary of a new network is that of the first part.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The model.
+        """
+        self._validate_params()
+        corpus, seed = check_corpus(X), self._draw_seed()
+        with isolated_seed(seed, resolve_device(self.device)):
+            if hasattr(self, "model_"):
+                encoders = ways_of(copy.deepcopy(self.model_.encoder))
+                start = Start(self.encoder_name_, self.tokenizer_, encoders)
+            else:
+                start = self._start(corpus)
+            plan = self._language_plan(start, from_scratch=self.architecture is not None)
+            plan = replace(plan, n_epochs=1, schedule="constant", warmup_fraction=0.0)
+            attributes = self._learn(start, corpus, plan, seed, None, None)
+        self._adopt(attributes, X, 1)
+        return self
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Minus the cross-entropy per token, in nats: higher is better.
+
+        A causal model predicts each token from those before it in the same step of `max_length`
+        tokens (an AWD-LSTM from all before it); a bidirectional one the same tokens at every
+        call, hidden at random.
+
+        Parameters
+        ----------
+        X : iterable of str, str or path
+            Texts, as in `fit`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            Average over the tokens, those that end a text included.
+        """
+        check_is_fitted(self)
+        corpus = check_corpus(X)
+        device = resolve_device(self.device)
+        dtype = resolve_precision(self.precision, device, training=False)
+        ways = ways_of(self.model_.encoder)
+        run = LanguageRun(self.tokenizer_, self._language_task(), device, dtype)
+        return -float(np.mean([cross_entropy_of(way, corpus, run, _SCORING_SEED) for way in ways]))
+
+    def perplexity(self, X: Any) -> float:
+        """Exponential of the cross-entropy per token: among how many tokens the model wavers.
+
+        Parameters
+        ----------
+        X : iterable of str, str or path
+            Texts, as in `fit`.
+
+        Returns
+        -------
+        float
+            At least 1; of a bidirectional model that of the hidden tokens. Perplexities compare
+            models of one vocabulary only.
+        """
+        return math.exp(-self.score(X))
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Mean state of each text.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,)
+            Texts.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, hidden_size), float32
+            Features, as of a `TransferTextVectorizer` with the `encoder_`.
+        """
+        check_is_fitted(self)
+        texts = self._check_rows(X, reset=False)
+        rows = self._encode(texts, self.model_, self.tokenizer_)
+        first, inverse = distinct(texts)
+        features: NDArray[np.float32] = self._features(rows.take(first)).numpy()[:, 0]
+        return features[inverse]
+
+    @available_if(_is_causal)
+    def generate(
+        self,
+        prompt: str = "",
+        n_tokens: int = 50,
+        *,
+        temperature: float = 1.0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> str:
+        """Go on with a text, to look at what the model learnt.
+
+        Parameters
+        ----------
+        prompt : str, default=""
+            How the text begins.
+        n_tokens : int, default=50
+            Most tokens to add; the text may end before.
+        temperature : float, default=1.0
+            Below 1 likely tokens become likelier; 0 takes the likeliest.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        str
+            The prompt and its continuation.
+        """
+        check_is_fitted(self)
+        if n_tokens < 1 or temperature < 0:
+            raise ValueError(
+                f"generate needs n_tokens of at least 1 and a temperature of at least 0, got "
+                f"n_tokens={n_tokens!r}, temperature={temperature!r}."
+            )
+        rng = np.random.default_rng(draw_seed(random_state))
+        way = ways_of(self.model_.encoder)[0]
+        return continue_text(
+            way, self.tokenizer_, prompt, n_tokens, temperature=temperature, rng=rng
+        )
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the fitted model to a folder, without pickle.
+
+        The folder is an `encoder` for every estimator as well.
+
+        Parameters
+        ----------
+        folder : str or path
+            Made if it is not there; must be empty or hold a saved model.
+        """
+        check_is_fitted(self)
+        fitted = {
+            name: getattr(self, name)
+            for name in ("loss_curve_", "validation_scores_", "best_epoch_", "n_iter_", "device_")
+        }
+        write_estimator(Path(folder), self, self.encoder_, fitted)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Self:
+        """Read a model that `save` wrote.
+
+        Parameters
+        ----------
+        folder : str or path
+            What `save` was given.
+
+        Returns
+        -------
+        LanguageModel
+            The fitted model, on the CPU.
+        """
+        parameters, fitted, handle = read_estimator(Path(folder), cls.__name__)
+        model = cls(**{"encoder": handle, **parameters})
+        encoder, tokenizer = handle.load(lm_head=True)
+        for name, value in fitted.items():
+            setattr(model, name, value)
+        with isolated_seed(_SCORING_SEED, resolve_device("cpu")):
+            model.model_ = model._new_model(encoder, 1)
+        model.tokenizer_, model.encoder_name_ = tokenizer, handle.name
+        model.n_features_in_ = 1
+        return model
+
+    def _form(self) -> Form:
+        return TextForm("window", False)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.model_.head.linear.in_features)
+
+    def _reads_forward(self) -> bool:
+        if hasattr(self, "model_"):
+            way = ways_of(self.model_.encoder)[0]
+            return bool(way.is_causal)
+        return self.architecture in ("awd_lstm", "gpt") and self.direction != "backward"
+
+    def _start(self, corpus: Corpus) -> Start:
+        """Tokenizer and encoders before the training."""
+        if self.architecture is None:
+            if self.direction != "forward":
+                raise ValueError(
+                    f"direction={self.direction!r} is for architecture='awd_lstm'; a checkpoint "
+                    "has the direction that it was trained with."
+                )
+            return from_checkpoint(resolve_encoder(self.encoder))
+        sizes = Sizes(
+            self.embedding_size,
+            self.hidden_size,
+            self.n_layers,
+            self.n_heads,
+            self.max_length,
+            self.dropout,
+        )
+        return from_scratch(
+            self.architecture,
+            corpus,
+            sizes,
+            direction=self.direction,
+            tokens=self.tokens,
+            vocab_size=self.vocab_size,
+            min_frequency=self.min_frequency,
+        )
+
+    def _learn(
+        self,
+        start: Start,
+        corpus: Corpus,
+        plan: TrainingPlan,
+        seed: int,
+        watched: Corpus | None,
+        tasks: EpochTasks | None,
+    ) -> dict[str, Any]:
+        """Train each direction; return the fitted attributes."""
+        device = resolve_device(self.device)
+        dtype = resolve_precision(self.precision, device, training=True)
+        run = LanguageRun(start.tokenizer, self._language_task(), device, dtype)
+        curve: list[float] = []
+        scores: list[float] = []
+        checkpoints = []
+        for number, encoder in enumerate(start.encoders):
+            checkpoint = self._checkpoint(start, corpus, number)
+            monitor = Monitor(
+                self,
+                encoder,
+                plan.n_epochs,
+                validate=self._validation(encoder, watched, run),
+                tasks=tasks,
+                attributes=lambda: self._attributes(start, [], []),
+            )
+            result = train_language(
+                encoder,
+                corpus,
+                run,
+                plan,
+                rng=np.random.default_rng([seed, number]),
+                on_epoch_end=monitor,
+                checkpoint=checkpoint,
+            )
+            monitor.finish(result)
+            curve += result.loss_curve
+            scores += monitor.scores
+            if checkpoint is not None and not result.interrupted:
+                checkpoints.append(checkpoint)
+        for checkpoint in checkpoints:
+            checkpoint.remove()
+        best = {"best_epoch_": monitor.best_epoch, "device_": str(device)}
+        return {**self._attributes(start, curve, scores), **best}
+
+    def _attributes(
+        self, start: Start, curve: list[float], scores: list[float]
+    ) -> dict[str, Any]:
+        model = self._new_model(joined(start.encoders), 1).to("cpu")
+        return {
+            "model_": model,
+            "tokenizer_": start.tokenizer,
+            "encoder_name_": start.name,
+            "loss_curve_": curve,
+            "validation_scores_": scores,
+            "n_iter_": len(curve) // len(start.encoders),
+        }
+
+    def _validation(  # type: ignore[override]
+        self, encoder: Any, watched: Corpus | None, run: LanguageRun
+    ) -> Callable[[], float] | None:
+        if watched is None:
+            return None
+        return lambda: -cross_entropy_of(encoder, watched, run, _SCORING_SEED)
+
+    def _checkpoint(self, start: Start, corpus: Corpus, number: int) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        parameters = {
+            name: repr(value)
+            for name, value in self.get_params(deep=False).items()
+            if name not in _FREE_PARAMETERS
+        }
+        tokens = hashlib.sha256(pickle.dumps(start.tokenizer, protocol=5)).hexdigest()
+        identity = {
+            **parameters,
+            "texts": json.dumps([corpus.n_texts, corpus.n_characters]),
+            "vocabulary": tokens,
+        }
+        folder = Path(self.checkpoint)
+        if len(start.encoders) > 1:
+            folder /= str(number)
+        return Checkpoint(folder, identity, seconds=self.checkpoint_seconds)
+
+    def _language_plan(self, start: Start, *, from_scratch: bool) -> TrainingPlan:
+        rate: float | None = self.learning_rate
+        if rate is None:
+            rate = learning_rate_for(start.encoders[0], from_scratch=from_scratch)
+        return TrainingPlan(
+            n_epochs=int(self.max_epochs),
+            batch_size=self._language_task().batch_size,
+            learning_rate=rate,
+            layer_decay=self.layer_decay,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+            warmup_fraction=self.warmup_fraction,
+            trainable_layers=self.trainable_layers,
+            gradual_unfreezing=self.gradual_unfreezing,
+        )
+
+    def _language_task(self) -> LanguageTask:
+        size = BATCH_SIZE if self.batch_size == "auto" else self.batch_size
+        return LanguageTask(int(size), self.max_length, self.mask_fraction, self.whole_words)

@@ -1,0 +1,198 @@
+"""Encoders in folders: written without pickle, and read again by their manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sktransfer.encoders._handle import files_digest
+from sktransfer.encoders._protocol import SAVED_MARK, Checkpoint, Encoder, Tokenizer
+from sktransfer.encoders._tokenizer import FastTokenizer
+from sktransfer.runtime import isolated_seed
+
+MANIFEST_FILE = "manifest.json"
+WEIGHTS_FILE = "model.safetensors"
+TOKENIZER_FILE = "tokenizer.json"
+_FORMAT = 1
+# What an estimator may leave beside its encoder.
+ESTIMATOR_FILE = "estimator.json"
+_DOCUMENTS = (MANIFEST_FILE, "config.json", "tokenizer_config.json", ESTIMATOR_FILE)
+
+
+def save_modules(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write an encoder and its tokenizer.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        With a manifest, or files of its own.
+    tokenizer : Tokenizer
+        A `FastTokenizer`.
+    folder : Path
+        New, empty, or holding what an earlier call wrote.
+    """
+    if not isinstance(tokenizer, FastTokenizer):
+        raise ValueError(
+            f"encoder: a {type(tokenizer).__name__} cannot be saved; only tokenizers of the "
+            "tokenizers library (FastTokenizer) have a form in files."
+        )
+    checkpoint = encoder.checkpoint(tokenizer.pad_id) or _manifest_checkpoint(encoder, tokenizer)
+    _check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _DOCUMENTS:
+        if name not in checkpoint.documents:
+            (folder / name).unlink(missing_ok=True)
+    _write_tensors(folder / WEIGHTS_FILE, checkpoint)
+    _write_text(folder / TOKENIZER_FILE, _tokenizer_text(tokenizer))
+    for name, document in checkpoint.documents.items():
+        _write_text(folder / name, json.dumps(document, indent=2, sort_keys=True) + "\n")
+
+
+@dataclass(frozen=True)
+class ManifestFolder:
+    """Source of an encoder that is no checkpoint of Hugging Face: a folder with a manifest.
+
+    Parameters
+    ----------
+    folder : Path
+        As `save_modules` left it.
+    builder : callable
+        Builds the architecture of the manifest's settings.
+    """
+
+    folder: Path
+    builder: Callable[[dict[str, Any]], Encoder]
+
+    @property
+    def digest(self) -> str:
+        return files_digest(
+            [self.folder / name for name in (MANIFEST_FILE, WEIGHTS_FILE, TOKENIZER_FILE)]
+        )
+
+    def load(self, *, lm_head: bool = False) -> tuple[Encoder, Tokenizer]:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+        from tokenizers import Tokenizer as Backend
+
+        manifest = read_manifest(self.folder)
+        try:
+            # Layers draw first weights as they are built.
+            with isolated_seed(0, torch.device("cpu")):
+                encoder = self.builder(manifest["settings"])
+            encoder.load_state_dict(load_file(self.folder / WEIGHTS_FILE), strict=True)
+        except (SafetensorError, RuntimeError, KeyError, TypeError, OSError) as error:
+            raise ValueError(
+                f"encoder: the weights in {self.folder} do not fit its {MANIFEST_FILE}. ({error})"
+            ) from error
+        if not lm_head:
+            encoder.drop_lm_heads()
+        path = self.folder / TOKENIZER_FILE
+        if not path.is_file():
+            raise ValueError(f"encoder: there is no {TOKENIZER_FILE} in {self.folder}.")
+        return encoder, FastTokenizer(
+            Backend.from_file(str(path)),
+            pad_id=manifest["pad_id"],
+            special_tokens=manifest["special_tokens"],
+        )
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder, of a format that this version knows."""
+    path = folder / MANIFEST_FILE
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"encoder: {path} cannot be read: {error}") from error
+    needed = {"format", "architecture", "settings", "pad_id", "special_tokens"}
+    if not isinstance(manifest, dict) or not needed <= manifest.keys():
+        raise ValueError(f"encoder: {path} is no manifest of an encoder.")
+    if manifest["format"] != _FORMAT:
+        raise ValueError(
+            f"encoder: {path} has format {manifest['format']!r}, and this version of sktransfer "
+            f"reads format {_FORMAT}: install a newer one."
+        )
+    return manifest
+
+
+def _manifest_checkpoint(encoder: Encoder, tokenizer: FastTokenizer) -> Checkpoint:
+    settings = encoder.manifest()
+    if settings is None:
+        raise ValueError(
+            f"encoder: a {type(encoder).__name__} cannot be saved, for it has no manifest; "
+            "pickle its handle in place of that."
+        )
+    manifest = {
+        SAVED_MARK: {},
+        "format": _FORMAT,
+        "architecture": type(encoder).__module__.rpartition(".")[2],
+        "settings": settings,
+        "pad_id": tokenizer.pad_id,
+        "special_tokens": bool(tokenizer.prefix or tokenizer.suffix or tokenizer.separator),
+    }
+    return Checkpoint({MANIFEST_FILE: manifest}, encoder.state_dict())
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"folder={str(folder)!r} is a file; give a new or empty folder.")
+    if not folder.is_dir():
+        return
+    names = {path.name for path in folder.iterdir()}
+    if not names:
+        return
+    others = sorted(names - {*_DOCUMENTS, WEIGHTS_FILE, TOKENIZER_FILE})
+    if others or not any(_is_marked(folder / name) for name in (MANIFEST_FILE, "config.json")):
+        raise ValueError(
+            f"folder={str(folder)!r} holds other content ({', '.join(others or sorted(names))}), "
+            "which is not overwritten; give a new or empty folder."
+        )
+
+
+def _is_marked(document: Path) -> bool:
+    try:
+        content = json.loads(document.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and SAVED_MARK in content
+
+
+def _write_tensors(path: Path, checkpoint: Checkpoint) -> None:
+    from safetensors.torch import save_file
+
+    tensors = _distinct(checkpoint.tensors)
+    # What transformers wants to see there.
+    _replace(path, lambda partial: save_file(tensors, partial, metadata={"format": "pt"}))
+
+
+def _tokenizer_text(tokenizer: FastTokenizer) -> str:
+    """The same text for the same tokenizer: the library's map of specials has no order."""
+    content = json.loads(tokenizer.backend.to_str())
+    post = content["post_processor"]
+    content["post_processor"] = json.loads(json.dumps(post, sort_keys=True))
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _write_text(path: Path, text: str) -> None:
+    _replace(path, lambda partial: partial.write_text(text, "utf-8"))
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside `path` and move it there, so that nobody meets half a file."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _distinct(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous tensors; safetensors takes none that share their memory."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}

@@ -1,0 +1,298 @@
+"""Running text as a lesson of the training loop, and how well a model predicts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sktransfer.encoders import Encoder, LSTMEncoder, Tokenizer
+from sktransfer.inputs import (
+    LaneBlock,
+    MaskableBatch,
+    TokenizedCorpus,
+    balanced_run,
+    lanes,
+    mask_tokens,
+    masked_windows,
+    n_windows,
+)
+from sktransfer.inputs._batches import split_by_tokens
+from sktransfer.nn import LanguageNetwork, LayerState
+from sktransfer.runtime import autocast
+from sktransfer.training._loop import StepLoss
+
+_SCORED_LANES = 32
+# Texts that a lane reads before it takes the next ones, where their number is not known.
+_RUN_TOKENS = 2048
+
+Step = TypeVar("Step")
+
+
+class LanguageLesson(Protocol[Step]):
+    """A lesson of running text; what `cross_entropy` needs of it besides the loop."""
+
+    network: LanguageNetwork
+
+    @property
+    def n_steps(self) -> int: ...
+    def epoch(self, rng: np.random.Generator) -> Iterator[Step]: ...
+    def least_tokens(self, step: Step) -> int: ...
+    def gradient(self, step: Step, token_budget: int, rng: np.random.Generator) -> StepLoss: ...
+    def loss(self, step: Step, rng: np.random.Generator) -> StepLoss:
+        """Loss of a step without a gradient."""
+
+
+class NextTokenLesson:
+    """Text in parallel lanes, each token predicted from those before it.
+
+    A recurrent encoder goes on from the state that the step before left, with gradients inside
+    of a step only (truncated back-propagation through time); an attending one sees the tokens
+    of its step.
+
+    Parameters
+    ----------
+    network : LanguageNetwork
+        What is trained.
+    texts : TokenizedCorpus
+        Read once an epoch, in order.
+    tokenizer : Tokenizer
+        Gives the tokens around a text.
+    n_lanes, length : int
+        A step has at most so many lanes of so many tokens.
+    device, dtype : torch.device, torch.dtype
+        Where the network lies and the precision of its matrix products.
+    """
+
+    def __init__(
+        self,
+        network: LanguageNetwork,
+        texts: TokenizedCorpus,
+        tokenizer: Tokenizer,
+        *,
+        n_lanes: int,
+        length: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.network, self.texts, self.tokenizer = network, texts, tokenizer
+        self.n_lanes, self.length = n_lanes, length
+        self.device, self.dtype = device, dtype
+        self._state: list[LayerState] | None = None
+
+    @property
+    def n_steps(self) -> int:
+        return max(1, -(-self.texts.n_tokens // (self.n_lanes * self.length)))
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[LaneBlock]:
+        self._state = None
+        run = _RUN_TOKENS
+        if self.texts.is_exact:
+            run = balanced_run(self.texts.n_tokens, self.n_lanes)
+        encoder = self.network.encoder
+        return lanes(
+            (text.ids for text in self.texts),
+            prefix=self.tokenizer.prefix,
+            suffix=self.tokenizer.suffix,
+            n_lanes=self.n_lanes,
+            length=self.length,
+            run_tokens=run,
+            reverse=isinstance(encoder, LSTMEncoder) and encoder.reads_backward,
+        )
+
+    def least_tokens(self, step: LaneBlock) -> int:
+        return int(step.token_ids.shape[1])
+
+    def gradient(self, step: LaneBlock, token_budget: int, rng: np.random.Generator) -> StepLoss:
+        """Add the gradient of the mean loss of the tokens of a block."""
+        n_lanes, length = step.token_ids.shape
+        count = int((step.targets >= 0).sum())
+        total = torch.zeros((), device=self.device)
+        reached = []
+        for part in np.array_split(np.arange(n_lanes), -(-n_lanes * length // token_budget)):
+            loss, state = self._read(step, part)
+            (loss / max(count, 1)).backward()
+            total += loss.detach()
+            reached.append(state)
+        self._state = _join(reached)
+        return StepLoss(total, count)
+
+    @torch.inference_mode()
+    def loss(self, step: LaneBlock, rng: np.random.Generator) -> StepLoss:
+        """Loss of a block, in reading order as well."""
+        total, self._state = self._read(step, np.arange(len(step.token_ids)))
+        return StepLoss(total, int((step.targets >= 0).sum()))
+
+    def _read(
+        self, step: LaneBlock, part: np.ndarray[tuple[int], np.dtype[np.intp]]
+    ) -> tuple[Tensor, list[LayerState] | None]:
+        """Sum of the losses of some lanes, and the state after them."""
+        token_ids = torch.from_numpy(step.token_ids[part]).to(self.device)
+        targets = torch.from_numpy(step.targets[part]).to(self.device)
+        encoder, reached = self.network.encoder, None
+        with autocast(self.device, self.dtype):
+            if isinstance(encoder, LSTMEncoder):
+                before = self._state
+                if before is not None:
+                    first, stop = int(part[0]), int(part[-1]) + 1
+                    before = [(h[:, first:stop], c[:, first:stop]) for h, c in before]
+                every, reached = encoder.read(token_ids, before)
+                states = every[-1]
+            else:
+                states = encoder(token_ids, torch.ones_like(token_ids))[0]
+            return self.network.losses(states, targets).sum(), reached
+
+
+class MaskedLesson:
+    """Texts in windows, some of whose tokens are hidden and predicted from both sides.
+
+    Parameters
+    ----------
+    network : LanguageNetwork
+        What is trained.
+    texts : TokenizedCorpus
+        Read once an epoch.
+    tokenizer : Tokenizer
+        Has a mask token.
+    batch_size : int
+        Windows of a step.
+    max_length : int
+        Most tokens of a window.
+    share : float
+        Share of the tokens that is hidden.
+    device, dtype : torch.device, torch.dtype
+        Where the network lies and the precision of its matrix products.
+    """
+
+    def __init__(
+        self,
+        network: LanguageNetwork,
+        texts: TokenizedCorpus,
+        tokenizer: Tokenizer,
+        *,
+        batch_size: int,
+        max_length: int,
+        share: float,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        if tokenizer.mask_id is None:
+            raise ValueError(
+                "encoder: its tokenizer has no mask token, so that no masked language model can "
+                "be trained; take an encoder that was trained with one, or a causal decoder."
+            )
+        self.network, self.texts, self.tokenizer = network, texts, tokenizer
+        self.batch_size, self.max_length, self.share = batch_size, max_length, share
+        self.device, self.dtype = device, dtype
+        self.mask_id: int = tokenizer.mask_id
+
+    @property
+    def n_steps(self) -> int:
+        lengths = self.texts.lengths
+        n_special = len(self.tokenizer.prefix) + len(self.tokenizer.suffix)
+        if lengths is None:  # streamed: as if the windows were full
+            count = -(-self.texts.n_tokens // self.max_length)
+        else:
+            count = n_windows(lengths, self.max_length, n_special)
+        return max(1, -(-count // self.batch_size))
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[MaskableBatch]:
+        return masked_windows(
+            self.texts,
+            tokenizer=self.tokenizer,
+            max_length=self.max_length,
+            batch_size=self.batch_size,
+            rng=np.random.default_rng(rng.integers(2**63)),
+        )
+
+    def least_tokens(self, step: MaskableBatch) -> int:
+        return int(step.token_ids.shape[1])
+
+    def gradient(
+        self, step: MaskableBatch, token_budget: int, rng: np.random.Generator
+    ) -> StepLoss:
+        """Add the gradient of the mean loss of the hidden tokens of a batch."""
+        token_ids, targets = self._hide(step, rng)
+        count = int((targets >= 0).sum())
+        total = torch.zeros((), device=self.device)
+        lengths = np.full(len(token_ids), token_ids.shape[1])
+        for part in split_by_tokens(lengths, token_budget):
+            loss = self._read(token_ids[part], step.attention_mask[part], targets[part])
+            (loss / count).backward()
+            total += loss.detach()
+        return StepLoss(total, count)
+
+    @torch.inference_mode()
+    def loss(self, step: MaskableBatch, rng: np.random.Generator) -> StepLoss:
+        """Loss of the hidden tokens of a batch."""
+        token_ids, targets = self._hide(step, rng)
+        return StepLoss(
+            self._read(token_ids, step.attention_mask, targets), int((targets >= 0).sum())
+        )
+
+    def _hide(
+        self, step: MaskableBatch, rng: np.random.Generator
+    ) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.int64]], ...]:
+        return mask_tokens(
+            step.token_ids,
+            step.maskable,
+            step.words,
+            mask_id=self.mask_id,
+            n_tokens=self.tokenizer.n_tokens,
+            share=self.share,
+            rng=rng,
+        )
+
+    def _read(
+        self,
+        token_ids: np.ndarray[tuple[int, int], np.dtype[np.int64]],
+        attention_mask: np.ndarray[tuple[int, int], np.dtype[np.int64]],
+        targets: np.ndarray[tuple[int, int], np.dtype[np.int64]],
+    ) -> Tensor:
+        ids, mask, wanted = (
+            torch.from_numpy(np.ascontiguousarray(part)).to(self.device)
+            for part in (token_ids, attention_mask, targets)
+        )
+        encoder = self.network.encoder
+        assert isinstance(encoder, Encoder)
+        with autocast(self.device, self.dtype):
+            states = encoder(ids, mask)[0]
+            return self.network.losses(states, wanted).sum()
+
+
+def cross_entropy(lesson: LanguageLesson[Step], seed: int) -> float:
+    """Mean loss of the tokens that a pass over the texts of `lesson` predicts, in nats.
+
+    What is drawn (the hidden tokens of a masked model) depends on `seed` alone. The network is
+    read as in prediction, whatever mode it is in, and left in that mode.
+    """
+    network = lesson.network
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    rng = np.random.default_rng(seed)
+    total, count = 0.0, 0
+    try:
+        for step in lesson.epoch(rng):
+            loss = lesson.loss(step, rng)
+            total += float(loss.total)
+            count += loss.count
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    if not count:
+        raise ValueError("X has no token to predict: give texts of two words and more.")
+    return total / count
+
+
+def _join(parts: list[list[LayerState] | None]) -> list[LayerState] | None:
+    """State of all lanes from those of consecutive parts."""
+    present = [part for part in parts if part is not None]
+    if not present:
+        return None
+    return [
+        (torch.cat([h for h, _ in layer], dim=1), torch.cat([c for _, c in layer], dim=1))
+        for layer in zip(*present, strict=True)
+    ]

@@ -1,0 +1,171 @@
+"""Rows with targets as a lesson of the training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sktransfer.inputs import EncodedRows
+from sktransfer.inputs._batches import Batch, collate_rows, epoch_batches, split_by_tokens
+from sktransfer.nn import TransferModel
+from sktransfer.runtime import autocast, rng_state, set_rng_state, width_multiple
+from sktransfer.training._auxiliary import AuxiliaryLanguage, Cloze
+from sktransfer.training._loop import StepLoss
+
+# Scores and features (as the head sees them) of a batch's units, and the targets of its rows;
+# gives the loss of each row.
+Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+# A text of more windows shows a different sample of them each epoch, so that the memory of a
+# step does not depend on the longest text; prediction reads every window.
+MAX_TRAINING_WINDOWS = 4
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Rows with their targets and weights; `weights` has mean 1."""
+
+    rows: EncodedRows
+    targets: Tensor
+    weights: Tensor
+    pad_id: int
+
+
+class RowLesson:
+    """Batches of rows, each row with a target, as steps of the training loop.
+
+    Parameters
+    ----------
+    model : TransferModel
+        Model that is trained.
+    data : TrainingData
+        Rows to train on.
+    objective : callable
+        ``objective(scores, features, targets)`` gives the loss of each row of a batch; it may
+        compare the rows with each other.
+    batch_size : int
+        Rows of a step.
+    device, dtype : torch.device, torch.dtype
+        Where the model lies and the precision of its matrix products.
+    auxiliary : AuxiliaryLanguage, default=None
+        Language modelling beside the task.
+    """
+
+    def __init__(
+        self,
+        model: TransferModel,
+        data: TrainingData,
+        objective: Objective,
+        batch_size: int,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        auxiliary: AuxiliaryLanguage | None = None,
+    ) -> None:
+        self.model, self.data, self.objective = model, data, objective
+        self.auxiliary = auxiliary
+        self.batch_size, self.device, self.dtype = batch_size, device, dtype
+        self.row_tokens = _training_tokens(data.rows)
+
+    @property
+    def n_steps(self) -> int:
+        return -(-len(self.data.rows) // self.batch_size)
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
+        return iter(epoch_batches(self.row_tokens, self.batch_size, rng))
+
+    def least_tokens(self, step: NDArray[np.intp]) -> int:
+        return int(self.row_tokens[step].max())
+
+    def gradient(
+        self, step: NDArray[np.intp], token_budget: int, rng: np.random.Generator
+    ) -> StepLoss:
+        """Add the gradient of the mean loss of the rows `step`; return the sum of their losses.
+
+        A batch that needs several passes is run twice: first without a graph for its features,
+        on which the loss of the whole batch has its gradient, then part by part to carry that
+        gradient into the encoder. So the loss may compare rows of different parts, and the
+        gradient does not depend on how the batch is cut (Gao et al. 2021, arXiv:2101.06983).
+        """
+        parts = split_by_tokens(self.row_tokens[step], token_budget)
+        order = np.concatenate(parts)
+        batches = [self._collate(step[part], rng) for part in parts]
+        index = torch.from_numpy(step[order])
+        targets = self.data.targets[index].to(self.device)
+        weights = self.data.weights[index].to(self.device)
+        asides = self._asides(batches, rng)
+        if len(parts) == 1:
+            features, aside = self._pass(batches[0], asides[0])
+            return self._backward(features, targets, weights, aside)
+        generators, pieces = [], []
+        for batch in batches:
+            generators.append(rng_state(self.device))
+            with torch.no_grad():
+                pieces.append(self._pass(batch, None)[0])
+        features = torch.cat(pieces).requires_grad_()
+        loss = self._backward(features, targets, weights)
+        assert features.grad is not None
+        gradients = features.grad.split([len(piece) for piece in pieces])
+        for batch, cloze, state, gradient in zip(
+            batches, asides, generators, gradients, strict=True
+        ):
+            set_rng_state(state, self.device)
+            part, aside = self._pass(batch, cloze)
+            losses = [part] if aside is None else [part, aside]
+            if part.requires_grad:
+                torch.autograd.backward(losses, [gradient, None][: len(losses)])
+        return loss
+
+    def _asides(
+        self, batches: list[Batch], rng: np.random.Generator
+    ) -> list[tuple[Cloze, int] | None]:
+        """What the auxiliary task predicts of each batch, and how many tokens of all of them."""
+        if self.auxiliary is None:
+            return [None] * len(batches)
+        asides = [self.auxiliary.cloze(batch, rng) for batch in batches]
+        count = sum(aside.count for aside in asides)
+        return [(aside, max(count, 1)) for aside in asides]
+
+    def _collate(self, rows: NDArray[np.intp], rng: np.random.Generator) -> Batch:
+        return collate_rows(
+            self.data.rows,
+            rows,
+            self.data.pad_id,
+            multiple=width_multiple(self.device, self.dtype),
+            max_windows=MAX_TRAINING_WINDOWS,
+            rng=rng,
+        ).to(self.device)
+
+    def _pass(self, batch: Batch, aside: tuple[Cloze, int] | None) -> tuple[Tensor, Tensor | None]:
+        """Features of a batch, and the batch's share of the auxiliary loss."""
+        with autocast(self.device, self.dtype):
+            states = self.model.states(batch)
+            features = self.model.features(batch, states)
+            if self.auxiliary is None or aside is None:
+                return features, None
+            cloze, count = aside
+            return features, self.auxiliary.loss(batch, cloze, states[0]) / count
+
+    def _backward(
+        self, features: Tensor, targets: Tensor, weights: Tensor, aside: Tensor | None = None
+    ) -> StepLoss:
+        scores = self.model.head(features)
+        losses = self.objective(scores, self.model.head.normalise(features), targets)
+        loss = (losses * weights).sum()
+        whole = loss / len(targets)
+        (whole if aside is None else whole + aside).backward()
+        return StepLoss(loss.detach(), len(targets))
+
+
+def _training_tokens(rows: EncodedRows) -> NDArray[np.int64]:
+    """Tokens that a step reads of each row at most."""
+    if rows.units is not None:
+        return rows.row_lengths
+    n_windows = np.diff(rows.row_start)
+    shown = np.minimum(n_windows, MAX_TRAINING_WINDOWS)
+    return np.asarray(rows.row_lengths * shown // np.maximum(n_windows, 1), dtype=np.int64)
