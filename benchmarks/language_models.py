@@ -5,8 +5,8 @@ python benchmarks/language_models.py --report
 
 Each is saved to a folder of its name in MODELS, where ulmfit_ablation.py and gpt_ablation.py read
 it. The sizes are for two processor cores; ``--large`` is for a GPU. Rates were chosen by the
-training loss of the first steps, dropout and epochs beforehand. The test text is scored after every epoch;
-nothing is selected by it.
+training loss of the first steps, dropout and epochs beforehand. The test text is scored after
+every epoch; nothing is selected by it.
 """
 
 import argparse
@@ -24,7 +24,15 @@ from sktransfer import LanguageModel
 
 RESULTS = Path(__file__).parent / "results" / "language_models.csv"
 COLUMNS = (
-    *("model", "epoch", "train_perplexity", "test_perplexity", "n_parameters", "fit_s", "fit_cpu_s"),
+    *(
+        "model",
+        "epoch",
+        "train_perplexity",
+        "test_perplexity",
+        "n_parameters",
+        "fit_s",
+        "fit_cpu_s",
+    ),
     *("threads", "cpu", "date", "parameters", "versions"),
 )
 COMMON: dict[str, Any] = {
@@ -40,8 +48,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "awd_forward": AWD,
     "awd_backward": {**AWD, "direction": "backward"},
     "gpt": {
-        **{"architecture": "gpt", "hidden_size": 256, "n_layers": 4, "n_heads": 4},
-        **{"max_length": 128, "max_epochs": 6},
+        "architecture": "gpt",
+        "hidden_size": 256,
+        "n_layers": 4,
+        "n_heads": 4,
+        "max_length": 128,
+        "max_epochs": 6,
     },
 }
 LARGE_AWD = {"embedding_size": 400, "hidden_size": 1152, "dropout": 0.4, "max_epochs": 60}

@@ -28,10 +28,18 @@ from sklearn.utils.validation import (
 from torch import Tensor
 
 from sktransfer._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
-from sktransfer._language import ARCHITECTURES, adapted, with_lm_head
+from sktransfer._language import ARCHITECTURES, adapted, ways_of, with_lm_head
 from sktransfer._monitor import Monitor
 from sktransfer._session import LexicalChannel, ScoredRows, Session, TextRows, merge_copies
-from sktransfer.encoders import DEFAULT_ENCODER, Encoder, EncoderHandle, Tokenizer, resolve_encoder
+from sktransfer.encoders import (
+    DEFAULT_ENCODER,
+    Encoder,
+    EncoderHandle,
+    LSTMEncoder,
+    Tokenizer,
+    TwoWayEncoder,
+    resolve_encoder,
+)
 from sktransfer.inputs import (
     EncodedRows,
     Form,
@@ -386,7 +394,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 encoder, tokenizer = source.load(lm_head=self.lm_weight > 0)
             model = self._new_model(encoder, task.n_outputs)
         if self.lm_weight:
-            with_lm_head(model.encoder)
+            for way in ways_of(model.encoder):
+                with_lm_head(way)
         return Session(
             rows=rows,
             validation=validation,
@@ -647,7 +656,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _window_length(self, model: TransferModel) -> int:
         assert isinstance(model.encoder, Encoder)
-        if model.encoder.is_recurrent and getattr(self, "long_texts", "window") == "window":
+        is_window = getattr(self, "long_texts", "window") == "window"
+        if isinstance(model.encoder, LSTMEncoder | TwoWayEncoder) and is_window:
             # Read on with carried state, in chunks of max_length: no window ends the text.
             model.encoder.chunk_length = self.max_length
             return int(model.encoder.max_length)

@@ -33,6 +33,8 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, identity: dict[str, str], *, seconds: float) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"checkpoint={str(folder)!r} is a file; give a folder.")
         self.folder, self.identity, self.seconds = folder, identity, seconds
         self._written = perf_counter()
 
@@ -50,11 +52,11 @@ class Checkpoint:
         model.load_state_dict(_under("model.", tensors))
         optimizer = notes["optimizer"]
         optimizer["state"] = _unflatten(_under("optimizer.", tensors))
-        generators = _under("generator.", tensors)
         return Progress(
             **notes["progress"],
             optimizer=optimizer,
-            generators=[generators[key] for key in sorted(generators, key=int)],
+            generators=_in_order(_under("generator.", tensors)),
+            carried=_in_order(_under("carried.", tensors)),
         )
 
     def note(self, name: str) -> str | None:
@@ -67,7 +69,7 @@ class Checkpoint:
     ) -> Callable[[int, Callable[[], Progress]], None]:
         """Function for the loop that writes the file from time to time."""
 
-        def on_step_end(step_number: int, take: Callable[[], Progress]) -> None:
+        def on_step_end(_: int, take: Callable[[], Progress]) -> None:
             if perf_counter() - self._written >= self.seconds:
                 self.write(model, take(), notes or {})
                 self._written = perf_counter()
@@ -82,12 +84,13 @@ class Checkpoint:
         for number, values in progress.optimizer["state"].items():
             for name, value in values.items():
                 tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
-        for number, state in enumerate(progress.generators):
-            tensors[f"generator.{number}"] = state
+        for name in ("generator", "carried"):
+            listed = progress.generators if name == "generator" else progress.carried
+            tensors |= {f"{name}.{number}": tensor for number, tensor in enumerate(listed)}
         scalars = {
             field.name: getattr(progress, field.name)
             for field in fields(progress)
-            if field.name not in ("optimizer", "generators")
+            if field.name not in ("optimizer", "generators", "carried")
         }
         document = {
             "format": _FORMAT,
@@ -138,6 +141,10 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, value in tensors.items()
         if name.startswith(prefix)
     }
+
+
+def _in_order(tensors: dict[str, Tensor]) -> list[Tensor]:
+    return [tensors[key] for key in sorted(tensors, key=int)]
 
 
 def _unflatten(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:

@@ -36,7 +36,8 @@ from sktransfer.training import (
 )
 
 ARCHITECTURES = ("awd_lstm", "gpt", "bert")
-_TOKENS = {"awd_lstm": "word", "gpt": "bpe", "bert": "wordpiece"}
+Tokens = Literal["word", "bpe", "wordpiece"]
+_TOKENS: dict[str, Tokens] = {"awd_lstm": "word", "gpt": "bpe", "bert": "wordpiece"}
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def from_scratch(
     sizes: Sizes,
     *,
     direction: Literal["forward", "backward", "both"],
-    tokens: str,
+    tokens: Tokens | Literal["auto"],
     vocab_size: int | None,
     min_frequency: int,
 ) -> Start:
@@ -175,7 +176,9 @@ def adapted(
     The second stage of ULMFiT (Howard and Ruder 2018, section 3.2).
     """
     known = [text for row in texts for text in ([row] if isinstance(row, str) else row) if text]
-    extra = [] if unlabeled is None else check_corpus(unlabeled, name="unlabeled")
+    extra: Iterable[str] = ()
+    if unlabeled is not None:
+        extra = check_corpus(unlabeled, name="unlabeled")
     corpus = Corpus(_Joined(known, extra))
     start = from_checkpoint(handle)
     for encoder in start.encoders:
@@ -191,9 +194,7 @@ def adapted(
             gradual_unfreezing=False,
         )
         run = LanguageRun(start.tokenizer, LanguageTask(BATCH_SIZE, max_length), device, dtype)
-        result = train_language(
-            encoder, corpus, run, plan, rng=rng, on_epoch_end=lambda epoch, loss: False
-        )
+        result = train_language(encoder, corpus, run, plan, rng=rng, on_epoch_end=lambda *_: False)
         if result.interrupted:
             raise KeyboardInterrupt
     return joined(start.encoders), start.tokenizer
@@ -210,7 +211,7 @@ def ways_of(encoder: Encoder) -> list[Encoder]:
     """The encoders, one a reading direction, that `encoder` consists of."""
     if not isinstance(encoder, TwoWayEncoder):
         return [encoder]
-    return [way for way in encoder.ways if isinstance(way, Encoder)]
+    return [*encoder.ways_apart()]
 
 
 def joined(encoders: list[Encoder]) -> Encoder:
@@ -275,6 +276,8 @@ def continue_text(
     ids = [*tokenizer.prefix, *tokenizer.encode([prompt])[0].tolist()]
     if not ids:  # a text begins where another one ends
         ids = list(tokenizer.suffix)
+    if not ids:
+        raise ValueError("prompt is empty, and the encoder has no token that begins a text.")
     unsaid = {*tokenizer.prefix, *tokenizer.separator, tokenizer.pad_id} - {*tokenizer.suffix}
     if tokenizer.unknown_id is not None:
         unsaid.add(tokenizer.unknown_id)

@@ -151,6 +151,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTrans
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseTransferEstimator._parameter_constraints,
         "learning_rate": [*BaseTransferEstimator._parameter_constraints["learning_rate"], None],
+        "max_epochs": BaseTransferEstimator._parameter_constraints["max_epochs"][1:],  # no "auto"
     }
 
     def __init__(
@@ -268,8 +269,8 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTrans
         seed = self._draw_seed()
         with isolated_seed(seed, resolve_device(self.device)):
             start = self._start(corpus)
-            tasks = EpochTasks(self, self.max_epochs * len(start.encoders), X, y, None)
             plan = self._language_plan(start, from_scratch=self.architecture is not None)
+            tasks = EpochTasks(self, plan.n_epochs * len(start.encoders), X, y, None)
             attributes = self._learn(start, corpus, plan, seed, watched, tasks)
         tasks.end_fit(lambda: attributes)
         self._adopt(attributes, X, 1)
@@ -503,16 +504,17 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTrans
         run = LanguageRun(start.tokenizer, self._language_task(), device, dtype)
         curve: list[float] = []
         scores: list[float] = []
-        checkpoints = []
+        checkpoints: list[Checkpoint] = []
         for number, encoder in enumerate(start.encoders):
-            checkpoint = self._checkpoint(start, corpus, number)
+            # partial_fit, which has no tasks, is over soon.
+            checkpoint = None if tasks is None else self._checkpoint(start, corpus, number)
             monitor = Monitor(
                 self,
                 encoder,
                 plan.n_epochs,
                 validate=self._validation(encoder, watched, run),
                 tasks=tasks,
-                attributes=lambda: self._attributes(start, [], []),
+                attributes=lambda: self._attributes(copy.deepcopy(start), [], []),
             )
             result = train_language(
                 encoder,
@@ -526,21 +528,25 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTrans
             monitor.finish(result)
             curve += result.loss_curve
             scores += monitor.scores
-            if checkpoint is not None and not result.interrupted:
+            if result.interrupted:
+                break
+            if checkpoint is not None:
                 checkpoints.append(checkpoint)
-        for checkpoint in checkpoints:
-            checkpoint.remove()
+        else:
+            for checkpoint in checkpoints:
+                checkpoint.remove()
         best = {"best_epoch_": monitor.best_epoch, "device_": str(device)}
         return {**self._attributes(start, curve, scores), **best}
 
-    def _attributes(
-        self, start: Start, curve: list[float], scores: list[float]
-    ) -> dict[str, Any]:
-        model = self._new_model(joined(start.encoders), 1).to("cpu")
+    def _attributes(self, start: Start, curve: list[float], scores: list[float]) -> dict[str, Any]:
+        with isolated_seed(_SCORING_SEED, resolve_device("cpu")):  # its head is never used
+            model = self._new_model(joined(start.encoders), 1).to("cpu")
         return {
+            "task_": None,
             "model_": model,
             "tokenizer_": start.tokenizer,
             "encoder_name_": start.name,
+            "n_features_in_": 1,
             "loss_curve_": curve,
             "validation_scores_": scores,
             "n_iter_": len(curve) // len(start.encoders),

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sktransfer.encoders import ESTIMATOR_FILE, EncoderHandle, resolve_encoder
 
 _FORMAT = 1
@@ -20,10 +22,7 @@ def write_estimator(
     A parameter that JSON has no form for (a random generator, an encoder's handle) is left out
     and has its default, or the saved encoder, when read.
     """
-    parameters = {
-        name: os.fspath(value) if isinstance(value, os.PathLike) else value
-        for name, value in estimator.get_params(deep=False).items()
-    }
+    parameters = {name: _plain(value) for name, value in estimator.get_params(deep=False).items()}
     document = {
         "format": _FORMAT,
         "estimator": type(estimator).__name__,
@@ -42,7 +41,9 @@ def read_estimator(
     """Parameters, fitted attributes and encoder that `write_estimator` wrote."""
     file = folder / ESTIMATOR_FILE
     if not file.is_file():
-        raise ValueError(f"folder={str(folder)!r} holds no saved estimator: {ESTIMATOR_FILE} is missing.")
+        raise ValueError(
+            f"folder={str(folder)!r} holds no saved estimator: {ESTIMATOR_FILE} is missing."
+        )
     document = json.loads(file.read_text("utf-8"))
     if document["format"] != _FORMAT or document["estimator"] != estimator:
         raise ValueError(
@@ -50,6 +51,12 @@ def read_estimator(
             f"{document['format']}, not a {estimator} of format {_FORMAT}."
         )
     return document["parameters"], document["fitted"], resolve_encoder(folder)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):  # of a grid, say
+        return value.item()
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _is_plain(value: Any) -> bool:

@@ -357,6 +357,8 @@ BAD_PARAMETERS = [
     ("schedule", "exponential"),
     ("warmup_fraction", 1),
     ("warmup_fraction", -0.1),
+    ("adapt_epochs", -1),
+    ("lm_weight", -0.1),
     ("lexical_weight", -0.1),
     ("lexical_weight", 1.1),
     ("label_texts", "words"),

@@ -14,6 +14,7 @@ import sktransfer
 PUBLIC_NAMES = {
     "ComparisonResult",
     "EncoderHandle",
+    "LanguageModel",
     "TransferAnswerExtractor",
     "TransferChoiceClassifier",
     "TransferTextClassifier",

@@ -20,6 +20,9 @@ class LetterTokenizer:
     prefix: tuple[int, ...] = ()
     suffix: tuple[int, ...] = ()
     separator: tuple[int, ...] = ()
+    mask_id: int | None = None
+    unknown_id: int | None = None
+    n_tokens = VOCABULARY
 
     def encode(self, texts: list[str]) -> list[np.ndarray]:
         return [np.array([1 + ord(c) % (VOCABULARY - 1) for c in t], dtype=np.int32) for t in texts]
@@ -27,6 +30,13 @@ class LetterTokenizer:
     def encode_spans(self, texts: list[str]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         spans = [np.stack([np.arange(len(t)), np.arange(len(t)) + 1], axis=1) for t in texts]
         return self.encode(texts), spans
+
+    def encode_words(self, texts: list[str]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        ids = self.encode(texts)
+        return ids, [np.arange(len(row), dtype=np.int32) for row in ids]
+
+    def decode(self, ids: list[int]) -> str:
+        return " ".join(str(number) for number in ids)
 
 
 class MarkedLetters(LetterTokenizer):
@@ -75,6 +85,9 @@ class ToyEncoder(Encoder):
 
     def layers(self) -> list[nn.Module]:
         return list(self.blocks)
+
+    def token_embedding(self) -> nn.Embedding:
+        return self.embeddings
 
 
 def toy_model(

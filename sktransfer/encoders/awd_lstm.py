@@ -133,11 +133,11 @@ class TwoWayEncoder(Encoder):
     @property
     def chunk_length(self) -> int:
         """Tokens read between two stops of the gradient."""
-        return min(way.chunk_length for way in self._ways())
+        return min(way.chunk_length for way in self.ways_apart())
 
     @chunk_length.setter
     def chunk_length(self, n_tokens: int) -> None:
-        for way in self._ways():
+        for way in self.ways_apart():
             way.chunk_length = n_tokens
 
     def forward(
@@ -147,24 +147,25 @@ class TwoWayEncoder(Encoder):
         n_layers: int = 1,
         segment_ids: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        both = [way(token_ids, attention_mask, n_layers) for way in self._ways()]
+        both = [way(token_ids, attention_mask, n_layers) for way in self.ways_apart()]
         return tuple(torch.cat(states, dim=2) for states in zip(*both, strict=True))
 
     def embedding_modules(self) -> list[nn.Module]:
-        return [module for way in self._ways() for module in way.embedding_modules()]
+        return [module for way in self.ways_apart() for module in way.embedding_modules()]
 
     def layers(self) -> list[nn.Module]:
-        pairs = zip(*(way.layers() for way in self._ways()), strict=True)
+        pairs = zip(*(way.layers() for way in self.ways_apart()), strict=True)
         return [nn.ModuleList(pair) for pair in pairs]
 
     def token_embedding(self) -> nn.Embedding:
-        return self._ways()[0].token_embedding()
+        return self.ways_apart()[0].token_embedding()
 
     def manifest(self) -> dict[str, Any]:
         """What :func:`from_manifest` builds the architecture from."""
-        return {"ways": [way.manifest() for way in self._ways()]}
+        return {"ways": [way.manifest() for way in self.ways_apart()]}
 
-    def _ways(self) -> list[LSTMEncoder]:
+    def ways_apart(self) -> list[LSTMEncoder]:
+        """The forward and the backward encoder."""
         return [way for way in self.ways if isinstance(way, LSTMEncoder)]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -102,14 +105,24 @@ class WeightDropLSTM(nn.Module):
         if state is None:
             zeros = inputs.new_zeros(1, inputs.shape[1], lstm.hidden_size, dtype=torch.float32)
             state = zeros, zeros
-        recurrent = functional.dropout(lstm.weight_hh_l0, self.weight_dropout, self.training)
-        weights = [lstm.weight_ih_l0, recurrent, lstm.bias_ih_l0, lstm.bias_hh_l0]
-        # nn.LSTM computes with its own parameters only; this is the kernel that it calls.
-        run: Callable[..., tuple[Tensor, Tensor, Tensor]] = torch._VF.lstm  # type: ignore[attr-defined]
-        states, hidden, cell = run(
-            inputs, state, weights, True, 1, 0.0, self.training, False, False
-        )
+        from_input, recurrent, *biases = lstm.all_weights[0]
+        dropped = functional.dropout(recurrent, self.weight_dropout, self.training)
+        weights = [from_input, dropped, *biases]
+        states, hidden, cell = _run(inputs, state, weights, self.training)
         return self.dropout(states), (hidden, cell)
+
+
+def _run(
+    inputs: Tensor, state: LayerState, weights: list[Tensor], is_training: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    # nn.LSTM computes with its own parameters only; this is the kernel that it calls.
+    kernel: Callable[..., tuple[Tensor, Tensor, Tensor]] = torch._VF.lstm
+    with contextlib.ExitStack() as stack:
+        if inputs.is_cuda:
+            # cuDNN warns of weights that do not lie side by side; dropped ones never do.
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", message="RNN module weights", category=UserWarning)
+        return kernel(inputs, state, weights, True, 1, 0.0, is_training, False, False)
 
 
 class AWDLSTM(nn.Module):
@@ -148,7 +161,7 @@ class AWDLSTM(nn.Module):
                 weight_dropout=dropout.weight,
                 output_dropout=dropout.output if number == n_layers - 1 else dropout.hidden,
             )
-            for number, (below, above) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+            for number, (below, above) in enumerate(pairwise(widths))
         )
 
     def embed(self, token_ids: Tensor) -> Tensor:

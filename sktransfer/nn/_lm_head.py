@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
 # A vocabulary sorted by frequency is cut here; most texts consist of the first part.
 _CUTOFFS = (3_000, 12_000)
 

@@ -123,9 +123,7 @@ def pool_windows(
     return torch.cat([part.view(n_rows, vectors.shape[1], -1) for part in pooled], dim=2)
 
 
-def _pool_parts(
-    states: Tensor, mask: Tensor, counts: Tensor, part: str, n_backward: int
-) -> Tensor:
+def _pool_parts(states: Tensor, mask: Tensor, counts: Tensor, part: str, n_backward: int) -> Tensor:
     if part != "last" or not n_backward:
         return _pool(states, mask, counts, part)
     n_forward = states.shape[2] - n_backward

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sktransfer.encoders import Encoder, Tokenizer
+from sktransfer.encoders import Encoder, Tokenizer, TwoWayEncoder
 from sktransfer.inputs import mask_tokens
 from sktransfer.inputs._batches import Batch
 from sktransfer.nn import LanguageNetwork
@@ -22,26 +22,27 @@ class Cloze:
 
     Attributes
     ----------
-    targets : Tensor of int64, shape (n_windows, n_tokens)
-        Token that the state of each place predicts, or -1.
+    targets : list of Tensor of int64, shape (n_windows, n_tokens)
+        Token that the state of each place predicts, or -1, for each reading direction.
     token_ids : Tensor of int64, shape (n_windows, n_tokens), or None
         The windows with the hidden tokens replaced; None where the task's own states predict.
     """
 
-    targets: Tensor
+    targets: list[Tensor]
     token_ids: Tensor | None
 
     @property
     def count(self) -> int:
         """Tokens to predict."""
-        return int((self.targets >= 0).sum())
+        return int((self.targets[0] >= 0).sum())
 
 
 class AuxiliaryLanguage:
     """The auxiliary language-model loss of GPT-1 (Radford et al. 2018, section 3.2).
 
     An encoder that reads in one direction predicts the next token from the states that the task
-    has anyway; a bidirectional one fills in hidden tokens, in a pass of its own.
+    has anyway, and of two such directions each its own, the average of which counts; a
+    bidirectional one fills in hidden tokens, in a pass of its own.
 
     Parameters
     ----------
@@ -54,8 +55,10 @@ class AuxiliaryLanguage:
     """
 
     def __init__(self, encoder: Encoder, tokenizer: Tokenizer, weight: float) -> None:
-        self.network, self.tokenizer, self.weight = LanguageNetwork(encoder), tokenizer, weight
-        self.encoder = encoder
+        self.encoder, self.tokenizer, self.weight = encoder, tokenizer, weight
+        # The states of two directions lie side by side: together they know every token.
+        self.ways = encoder.ways_apart() if isinstance(encoder, TwoWayEncoder) else [encoder]
+        self.networks = [LanguageNetwork(way) for way in self.ways]
         self.is_masked = not (encoder.is_causal or encoder.is_recurrent)
         if self.is_masked and tokenizer.mask_id is None:
             raise ValueError(
@@ -67,13 +70,7 @@ class AuxiliaryLanguage:
         """Draw what is to be predicted of `batch`."""
         if self.is_masked:
             return self._hide(batch, rng)
-        targets = torch.full_like(batch.token_ids, -1)
-        present = batch.attention_mask.bool()
-        if self.encoder.n_backward:
-            targets[:, 1:] = batch.token_ids[:, :-1].where(present[:, 1:], -1)
-        else:
-            targets[:, :-1] = batch.token_ids[:, 1:].where(present[:, 1:], -1)
-        return Cloze(targets, None)
+        return Cloze([_neighbours(batch, before=way.n_backward > 0) for way in self.ways], None)
 
     def loss(self, batch: Batch, cloze: Cloze, states: Tensor) -> Tensor:
         """Weighted sum of the losses of the tokens; `states` are the task's own, of the top layer.
@@ -81,10 +78,13 @@ class AuxiliaryLanguage:
         To be divided by the number of tokens of all batches of a step.
         """
         if cloze.token_ids is not None:
-            states = self.encoder(
-                cloze.token_ids, batch.attention_mask, 1, batch.segment_ids
-            )[0]
-        return self.weight * self.network.losses(states, cloze.targets).sum()
+            states = self.encoder(cloze.token_ids, batch.attention_mask, 1, batch.segment_ids)[0]
+        parts = states.split([way.hidden_size for way in self.ways], dim=2)
+        losses = [
+            network.losses(part, targets).sum()
+            for network, part, targets in zip(self.networks, parts, cloze.targets, strict=True)
+        ]
+        return self.weight * torch.stack(losses).mean()
 
     def _hide(self, batch: Batch, rng: np.random.Generator) -> Cloze:
         assert self.tokenizer.mask_id is not None
@@ -102,4 +102,15 @@ class AuxiliaryLanguage:
             rng=rng,
         )
         device = batch.token_ids.device
-        return Cloze(torch.from_numpy(targets).to(device), torch.from_numpy(hidden).to(device))
+        return Cloze([torch.from_numpy(targets).to(device)], torch.from_numpy(hidden).to(device))
+
+
+def _neighbours(batch: Batch, *, before: bool) -> Tensor:
+    """The token after each, or before it; -1 where there is none."""
+    targets = torch.full_like(batch.token_ids, -1)
+    present = batch.attention_mask.bool()
+    if before:
+        targets[:, 1:] = batch.token_ids[:, :-1].where(present[:, 1:], -1)
+    else:
+        targets[:, :-1] = batch.token_ids[:, 1:].where(present[:, 1:], -1)
+    return targets

@@ -22,10 +22,9 @@ from sktransfer.inputs import (
 )
 from sktransfer.inputs._batches import split_by_tokens
 from sktransfer.nn import LanguageNetwork, LayerState
-from sktransfer.runtime import autocast
+from sktransfer.runtime import autocast, width_multiple
 from sktransfer.training._loop import StepLoss
 
-_SCORED_LANES = 32
 # Texts that a lane reads before it takes the next ones, where their number is not known.
 _RUN_TOKENS = 2048
 
@@ -40,6 +39,8 @@ class LanguageLesson(Protocol[Step]):
     @property
     def n_steps(self) -> int: ...
     def epoch(self, rng: np.random.Generator) -> Iterator[Step]: ...
+    def carried(self) -> list[Tensor]: ...
+    def carry_on(self, carried: list[Tensor]) -> None: ...
     def least_tokens(self, step: Step) -> int: ...
     def gradient(self, step: Step, token_budget: int, rng: np.random.Generator) -> StepLoss: ...
     def loss(self, step: Step, rng: np.random.Generator) -> StepLoss:
@@ -82,6 +83,7 @@ class NextTokenLesson:
         self.n_lanes, self.length = n_lanes, length
         self.device, self.dtype = device, dtype
         self._state: list[LayerState] | None = None
+        self._run_tokens: int | None = None
 
     @property
     def n_steps(self) -> int:
@@ -89,9 +91,10 @@ class NextTokenLesson:
 
     def epoch(self, rng: np.random.Generator) -> Iterator[LaneBlock]:
         self._state = None
-        run = _RUN_TOKENS
-        if self.texts.is_exact:
-            run = balanced_run(self.texts.n_tokens, self.n_lanes)
+        if self._run_tokens is None:  # the same in every epoch, and after a resumption
+            self._run_tokens = _RUN_TOKENS
+            if self.texts.is_exact:
+                self._run_tokens = balanced_run(self.texts.n_tokens, self.n_lanes)
         encoder = self.network.encoder
         return lanes(
             (text.ids for text in self.texts),
@@ -99,9 +102,16 @@ class NextTokenLesson:
             suffix=self.tokenizer.suffix,
             n_lanes=self.n_lanes,
             length=self.length,
-            run_tokens=run,
+            run_tokens=self._run_tokens,
             reverse=isinstance(encoder, LSTMEncoder) and encoder.reads_backward,
         )
+
+    def carried(self) -> list[Tensor]:
+        return [part for layer in self._state or [] for part in layer]
+
+    def carry_on(self, carried: list[Tensor]) -> None:
+        moved = [part.to(self.device) for part in carried]
+        self._state = list(zip(moved[::2], moved[1::2], strict=True)) or None
 
     def least_tokens(self, step: LaneBlock) -> int:
         return int(step.token_ids.shape[1])
@@ -112,7 +122,8 @@ class NextTokenLesson:
         count = int((step.targets >= 0).sum())
         total = torch.zeros((), device=self.device)
         reached = []
-        for part in np.array_split(np.arange(n_lanes), -(-n_lanes * length // token_budget)):
+        n_parts = min(n_lanes, -(-n_lanes * length // token_budget))
+        for part in np.array_split(np.arange(n_lanes), n_parts):
             loss, state = self._read(step, part)
             (loss / max(count, 1)).backward()
             total += loss.detach()
@@ -191,10 +202,15 @@ class MaskedLesson:
 
     @property
     def n_steps(self) -> int:
-        lengths = self.texts.lengths
         n_special = len(self.tokenizer.prefix) + len(self.tokenizer.suffix)
-        if lengths is None:  # streamed: as if the windows were full
-            count = -(-self.texts.n_tokens // self.max_length)
+        n_tokens = self.texts.n_tokens  # a pass that keeps the lengths, if the texts are not many
+        lengths = self.texts.lengths
+        if lengths is None:
+            n_texts = self.texts.corpus.n_texts
+            n_content = n_tokens - n_texts * n_special
+            # The last window of a text is half full on average.
+            halves = n_texts // 2 + n_content // max(1, self.max_length - n_special)
+            count = max(n_texts, halves)
         else:
             count = n_windows(lengths, self.max_length, n_special)
         return max(1, -(-count // self.batch_size))
@@ -207,6 +223,12 @@ class MaskedLesson:
             batch_size=self.batch_size,
             rng=np.random.default_rng(rng.integers(2**63)),
         )
+
+    def carried(self) -> list[Tensor]:
+        return []
+
+    def carry_on(self, carried: list[Tensor]) -> None:
+        pass
 
     def least_tokens(self, step: MaskableBatch) -> int:
         return int(step.token_ids.shape[1])
@@ -252,9 +274,16 @@ class MaskedLesson:
         attention_mask: np.ndarray[tuple[int, int], np.dtype[np.int64]],
         targets: np.ndarray[tuple[int, int], np.dtype[np.int64]],
     ) -> Tensor:
+        missing = -token_ids.shape[1] % width_multiple(self.device, self.dtype)
         ids, mask, wanted = (
-            torch.from_numpy(np.ascontiguousarray(part)).to(self.device)
-            for part in (token_ids, attention_mask, targets)
+            torch.from_numpy(np.pad(part, ((0, 0), (0, missing)), constant_values=fill)).to(
+                self.device
+            )
+            for part, fill in (
+                (token_ids, self.tokenizer.pad_id),
+                (attention_mask, 0),
+                (targets, -1),
+            )
         )
         encoder = self.network.encoder
         assert isinstance(encoder, Encoder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -50,6 +51,12 @@ class Lesson(Protocol[Step]):
     def least_tokens(self, step: Step) -> int:
         """Tokens of the largest part of a step that cannot be cut."""
 
+    def carried(self) -> list[Tensor]:
+        """What a step hands to the next one."""
+
+    def carry_on(self, carried: list[Tensor]) -> None:
+        """Take what an earlier run's step handed on."""
+
     def gradient(self, step: Step, token_budget: int, rng: np.random.Generator) -> StepLoss:
         """Add the gradient of the mean loss of a step, passing at most so many tokens at once."""
 
@@ -88,6 +95,8 @@ class Progress:
         The generator at the start of the present epoch, and now.
     generators : list of Tensor
         States of PyTorch's generators.
+    carried : list of Tensor
+        What the last step handed to the next one, such as the state of a recurrent network.
     """
 
     epoch: int
@@ -100,6 +109,7 @@ class Progress:
     order_state: dict[str, Any]
     row_state: dict[str, Any]
     generators: list[Tensor]
+    carried: list[Tensor]
 
 
 class BestWeights:
@@ -243,10 +253,8 @@ class _Run(Generic[Step]):
             if number % _STEPS_BETWEEN_CHECKS == 0:
                 self._check_finite(total, epoch)
             if self.on_step_end is not None:
-                self.on_step_end(
-                    self.step_number,
-                    lambda done=number + 1, n=count: self._take(epoch, done, total, n, order_state),
-                )
+                take = partial(self._take, epoch, number + 1, total, count, order_state)
+                self.on_step_end(self.step_number, take)
         self._check_finite(total, epoch)
         self.loss_curve.append(float(total) / max(count, 1))
         return self.loss_curve[-1]
@@ -257,6 +265,7 @@ class _Run(Generic[Step]):
             pass
         self.rng.bit_generator.state = progress.row_state
         set_rng_state(progress.generators, self.device)
+        self.lesson.carry_on(progress.carried)
         total = torch.tensor(progress.total, device=self.device)
         return total, progress.count, progress.n_done
 
@@ -274,6 +283,7 @@ class _Run(Generic[Step]):
             order_state=order_state,
             row_state=self.rng.bit_generator.state,  # type: ignore[arg-type]
             generators=rng_state(self.device),
+            carried=self.lesson.carried(),
         )
 
     def _check_finite(self, total: Tensor, epoch: int) -> None:

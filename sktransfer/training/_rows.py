@@ -79,6 +79,12 @@ class RowLesson:
     def epoch(self, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
         return iter(epoch_batches(self.row_tokens, self.batch_size, rng))
 
+    def carried(self) -> list[Tensor]:
+        return []
+
+    def carry_on(self, carried: list[Tensor]) -> None:
+        pass
+
     def least_tokens(self, step: NDArray[np.intp]) -> int:
         return int(self.row_tokens[step].max())
 

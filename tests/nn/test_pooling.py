@@ -53,3 +53,15 @@ def test_longer_windows_weigh_more_in_the_mean() -> None:
     mask = torch.tensor([[True, True, True], [True, False, False]])
     vectors, counts = pool_tokens([states], mask, "mean")
     assert pool_windows(vectors, counts, torch.tensor([[0, 1]]), "mean").item() == 2.0
+
+
+@pytest.mark.parametrize("pooling", ["last", "concat"])
+def test_the_last_state_of_a_backward_reader_is_its_first_token(pooling: str) -> None:
+    states = torch.randn(2, 4, HIDDEN, generator=torch.Generator().manual_seed(2))
+    mask = torch.tensor([[True] * 4, [True, True, False, False]])
+    vectors, _ = pool_tokens([states], mask, pooling, n_backward=2)
+    last = vectors[:, 0, 0]
+    torch.testing.assert_close(last[:, :4], torch.stack([states[0, 3, :4], states[1, 1, :4]]))
+    torch.testing.assert_close(last[:, 4:], states[:, 0, 4:])
+    rest, _ = pool_tokens([states], mask, pooling)
+    torch.testing.assert_close(vectors[:, 0, 1:], rest[:, 0, 1:])

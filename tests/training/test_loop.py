@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from sktransfer.tasks._classification import supervised_contrast
 from sktransfer.training import (
     BestWeights,
     Objective,
+    Progress,
     RowLesson,
     TrainingData,
     TrainingResult,
@@ -54,6 +56,8 @@ def run(
     dtype: torch.dtype = torch.float32,
     objective: Objective = cross_entropy,
     on_epoch_end: Callable[[int, float], bool] = lambda epoch, loss: False,
+    on_step_end: Callable[[int, Callable[[], Progress]], None] | None = None,
+    progress: Progress | None = None,
 ) -> TrainingResult:
     lesson = RowLesson(
         model, training_data or data(), objective, plan.batch_size, device=CPU, dtype=dtype
@@ -65,6 +69,8 @@ def run(
         device=CPU,
         rng=np.random.default_rng(0),
         on_epoch_end=on_epoch_end,
+        on_step_end=on_step_end,
+        progress=progress,
     )
 
 
@@ -130,16 +136,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory() -> None:
         raise RuntimeError("shape mismatch")
 
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        train(
-            toy_model(),
-            data(),
-            broken,
-            FIT,
-            device=CPU,
-            dtype=torch.float32,
-            rng=np.random.default_rng(0),
-            on_epoch_end=lambda epoch, loss: False,
-        )
+        run(toy_model(), objective=broken)
 
 
 def test_weight_two_has_the_gradient_of_two_rows() -> None:
@@ -203,3 +200,33 @@ def test_best_weights_come_back() -> None:
     best.restore(model)
     assert best.epoch == 1
     torch.testing.assert_close(weights_of(model), kept, rtol=0, atol=0)
+
+
+class StopError(Exception):
+    """The process ends."""
+
+
+# 6 steps an epoch: within an epoch, at the end of one, and after the very first step.
+@pytest.mark.parametrize("last_step", [1, 9, 12])
+def test_a_resumed_run_ends_as_one_that_never_stopped(last_step: int) -> None:
+    plan = replace(FIT, n_epochs=3, gradual_unfreezing=True)
+    kept = {}
+
+    def stop(step_number: int, take: Callable[[], Progress]) -> None:
+        if step_number == last_step:
+            kept["progress"] = copy.deepcopy(take())
+            raise StopError
+
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        whole = toy_model(ToyEncoder(dropout=0.3))
+        expected = run(whole, plan=plan)
+        torch.manual_seed(5)
+        stopped = toy_model(ToyEncoder(dropout=0.3))
+        with pytest.raises(StopError):
+            run(stopped, plan=plan, on_step_end=stop)
+        torch.manual_seed(6)  # of another process
+        resumed = run(stopped, plan=plan, progress=kept["progress"])
+    assert kept["progress"].step_number == last_step
+    torch.testing.assert_close(weights_of(stopped), weights_of(whole), rtol=0, atol=0)
+    assert resumed.loss_curve == expected.loss_curve
