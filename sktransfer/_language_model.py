@@ -262,8 +262,8 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTrans
         """
         if isinstance(X, Iterator):  # callbacks read X again
             X = list(X)
-        corpus = check_corpus(X)
-        watched = None if X_val is None else check_corpus(X_val, name="X_val")
+        corpus = self._corpus(X, reset=True)
+        watched = None if X_val is None else self._corpus(X_val, name="X_val")
         if self.early_stopping and watched is None:
             raise ValueError("early_stopping=True needs X_val, the texts to score, in fit.")
         seed = self._draw_seed()
@@ -272,7 +272,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTrans
             plan = self._language_plan(start, from_scratch=self.architecture is not None)
             tasks = EpochTasks(self, plan.n_epochs * len(start.encoders), X, y, None)
             attributes = self._learn(start, corpus, plan, seed, watched, tasks)
-        tasks.end_fit(lambda: attributes)
+        tasks.end_fit(lambda: {**attributes, "n_features_in_": 1})
         self._adopt(attributes, X, 1)
         return self
 
@@ -292,7 +292,8 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTrans
             The model.
         """
         self._validate_params()
-        corpus, seed = check_corpus(X), self._draw_seed()
+        corpus = self._corpus(X, reset=not hasattr(self, "model_"))
+        seed = self._draw_seed()
         with isolated_seed(seed, resolve_device(self.device)):
             if hasattr(self, "model_"):
                 encoders = ways_of(copy.deepcopy(self.model_.encoder))
@@ -325,7 +326,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTrans
             Average over the tokens, those that end a text included.
         """
         check_is_fitted(self)
-        corpus = check_corpus(X)
+        corpus = self._corpus(X)
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device, training=False)
         ways = ways_of(self.model_.encoder)
@@ -449,6 +450,10 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTrans
         model.n_features_in_ = 1
         return model
 
+    def _corpus(self, X: Any, *, name: str = "X", reset: bool = False) -> Corpus:
+        """Texts of `X`; the one place where the form of the input is read for training."""
+        return check_corpus(X, name=name)
+
     def _form(self) -> Form:
         return TextForm("window", False)
 
@@ -514,7 +519,10 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTrans
                 plan.n_epochs,
                 validate=self._validation(encoder, watched, run),
                 tasks=tasks,
-                attributes=lambda: self._attributes(copy.deepcopy(start), [], []),
+                attributes=lambda: {
+                    **self._attributes(copy.deepcopy(start), [], []),
+                    "n_features_in_": 1,
+                },
             )
             result = train_language(
                 encoder,
@@ -546,7 +554,6 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTrans
             "model_": model,
             "tokenizer_": start.tokenizer,
             "encoder_name_": start.name,
-            "n_features_in_": 1,
             "loss_curve_": curve,
             "validation_scores_": scores,
             "n_iter_": len(curve) // len(start.encoders),

@@ -98,7 +98,8 @@ class BaseTextEstimator(BaseTransferEstimator):
         """Fine-tune the encoder on rows of text and their targets.
 
         Ctrl-C while the network trains ends the fit with the weights there are, or with the best
-        so far if there are validation rows, and a warning.
+        so far if there are validation rows, and a warning; while the encoder is adapted it raises
+        KeyboardInterrupt, and the estimator stays as it was.
 
         Parameters
         ----------

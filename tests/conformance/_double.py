@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import assert_all_finite, validate_data
 
 from sktransfer import (
+    LanguageModel,
     TransferAnswerExtractor,
     TransferChoiceClassifier,
     TransferTextClassifier,
@@ -18,7 +19,7 @@ from sktransfer import (
     TransferTextVectorizer,
     TransferTokenClassifier,
 )
-from sktransfer.inputs import Row
+from sktransfer.inputs import Corpus, Row, check_corpus
 from tests.conftest import WORDS
 
 
@@ -63,6 +64,13 @@ class NumericRowsRegressor(NumericRows, TransferTextRegressor):
 
 class NumericRowsVectorizer(NumericRows, TransferTextVectorizer):
     """Features of rows of numbers."""
+
+
+class NumericRowsLanguageModel(NumericRows, LanguageModel):
+    """Language model of rows of numbers."""
+
+    def _corpus(self, X: Any, *, name: str = "X", reset: bool = False) -> Corpus:
+        return check_corpus(self._check_rows(X, reset=reset), name=name)
 
 
 class NumericRowsTagger(NumericRows, TransferTokenClassifier):

@@ -10,6 +10,7 @@ from sklearn.exceptions import SkipTestWarning
 from sklearn.utils.estimator_checks import check_estimator
 
 from sktransfer import (
+    LanguageModel,
     TransferAnswerExtractor,
     TransferChoiceClassifier,
     TransferTextClassifier,
@@ -22,6 +23,7 @@ from ._double import (
     NumericAnswerExtractor,
     NumericChoicesClassifier,
     NumericRowsClassifier,
+    NumericRowsLanguageModel,
     NumericRowsRegressor,
     NumericRowsTagger,
     NumericRowsVectorizer,
@@ -37,6 +39,7 @@ DOUBLES = {
     NumericChoicesClassifier: 50,
 }
 ESTIMATORS = [
+    LanguageModel,
     TransferAnswerExtractor,
     TransferChoiceClassifier,
     TransferTextClassifier,
@@ -82,6 +85,11 @@ def test_probe_passes_every_check(double, tiny_encoder):
 def test_fine_tuning_passes_every_check(double, tiny_encoder):
     estimator = double(tiny_encoder, device="cpu", random_state=0, max_epochs=2)
     assert run_checks(estimator, FINE_TUNE_FAILURES)["passed"] > DOUBLES[double]
+
+
+def test_a_language_model_passes_every_check(tiny_encoder):
+    model = NumericRowsLanguageModel(tiny_encoder, device="cpu", random_state=0)
+    assert run_checks(model, PROBE_FAILURES)["passed"] > 40
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
