@@ -4,7 +4,7 @@ python benchmarks/language_models.py --models MODELS awd_forward awd_backward gp
 python benchmarks/language_models.py --report
 
 Each is saved to a folder of its name in MODELS, where ulmfit_ablation.py and gpt_ablation.py read
-it. The sizes are for two processor cores; ``--large`` is for a GPU. Rates were chosen by the
+it; one that was interrupted goes on (its seconds are then those of the last part). The sizes are for two processor cores; ``--large`` is for a GPU. Rates were chosen by the
 training loss of the first steps, dropout and epochs beforehand. The test text is scored after
 every epoch; nothing is selected by it.
 """
@@ -80,7 +80,7 @@ def run(name: str, parameters: dict[str, Any], models: Path, output: Path) -> No
     import torch
 
     train, test = (_data.data_root() / "wikitext2" / f"{part}.txt.gz" for part in ("train", "test"))
-    model = LanguageModel(**COMMON, **parameters)
+    model = LanguageModel(**COMMON, **parameters, checkpoint=models / f"{name}.checkpoint")
     wall, cpu = time.perf_counter(), time.process_time()
     model.fit(train, X_val=test)
     seconds = round(time.perf_counter() - wall), round(time.process_time() - cpu)
