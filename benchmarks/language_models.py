@@ -4,9 +4,10 @@ python benchmarks/language_models.py --models MODELS awd_forward awd_backward gp
 python benchmarks/language_models.py --report
 
 Each is saved to a folder of its name in MODELS, where ulmfit_ablation.py and gpt_ablation.py read
-it; one that was interrupted goes on (its seconds are then those of the last part). The sizes are for two processor cores; ``--large`` is for a GPU. Rates were chosen by the
-training loss of the first steps, dropout and epochs beforehand. The test text is scored after
-every epoch; nothing is selected by it.
+it; one that was interrupted goes on (its seconds are then those of the last part). The sizes are
+for two processor cores; ``--large`` is for a GPU. Rates were chosen by the training loss of the
+first steps, dropout and epochs beforehand. The test text is scored after every epoch; nothing is
+selected by it.
 """
 
 import argparse
