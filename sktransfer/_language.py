@@ -252,13 +252,13 @@ def train_language(
 
 def cross_entropy_of(encoder: Encoder, corpus: Corpus, run: LanguageRun, seed: int) -> float:
     """Mean loss of the tokens of `corpus`, in nats; what is hidden depends on `seed` alone."""
-    network = _network(encoder)
-    already_there = next(encoder.parameters()).device == run.device
-    lesson = _lesson(network, corpus, run)
-    if already_there:
-        return cross_entropy(lesson, seed)
-    with use_device(network, run.device):
-        return cross_entropy(lesson, seed)
+    with use_device(with_lm_head(encoder), run.device):
+        return present_cross_entropy(encoder, corpus, run, seed)
+
+
+def present_cross_entropy(encoder: Encoder, corpus: Corpus, run: LanguageRun, seed: int) -> float:
+    """The same of an encoder in training, which lies on its device and stays there."""
+    return cross_entropy(_lesson(_network(encoder), corpus, run), seed)
 
 
 @torch.inference_mode()

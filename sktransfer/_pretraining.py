@@ -22,11 +22,11 @@ from sktransfer._language import (
     LanguageTask,
     Sizes,
     Start,
-    cross_entropy_of,
     from_checkpoint,
     from_scratch,
     joined,
     learning_rate_for,
+    present_cross_entropy,
     train_language,
     ways_of,
 )
@@ -174,7 +174,7 @@ class BaseLanguageModel(BaseTransferEstimator):
     ) -> Callable[[], float] | None:
         if watched is None:
             return None
-        return lambda: -cross_entropy_of(encoder, watched, run, SCORING_SEED)
+        return lambda: -present_cross_entropy(encoder, watched, run, SCORING_SEED)
 
     def _checkpoint(self, start: Start, corpus: Corpus, number: int) -> Checkpoint | None:
         if self.checkpoint is None:
