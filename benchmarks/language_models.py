@@ -134,7 +134,7 @@ def report() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*SMALL], default=[*SMALL])
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(SMALL)}; all by default")
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--large", action="store_true", help="the sizes for a GPU")
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -143,7 +143,10 @@ def main() -> None:
     if arguments.report:
         report()
         return
-    for name in arguments.names:
+    unknown = {*arguments.names} - {*SMALL}
+    if unknown:
+        parser.error(f"no such model: {', '.join(sorted(unknown))}")
+    for name in arguments.names or SMALL:
         run(name, (LARGE if arguments.large else SMALL)[name], arguments.models, arguments.output)
 
 

@@ -227,7 +227,8 @@ def report(results: Path) -> None:
         budgets = sorted({int(row["labels"]) for row in own})
         print(f"| {name}, accuracy % | " + " | ".join(f"{n} labels" for n in budgets) + " |")
         print("| --- |" + " --- |" * len(budgets))
-        for system in dict.fromkeys(row["system"] for row in own):
+        order = [*SYSTEMS, "MiniLM", "MiniLM, adapt_epochs=1"]
+        for system in sorted({row["system"] for row in own}, key=order.index):
             cells = []
             for budget in budgets:
                 found = [
