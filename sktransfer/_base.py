@@ -35,9 +35,7 @@ from sktransfer.encoders import (
     DEFAULT_ENCODER,
     Encoder,
     EncoderHandle,
-    LSTMEncoder,
     Tokenizer,
-    TwoWayEncoder,
     resolve_encoder,
 )
 from sktransfer.inputs import (
@@ -393,6 +391,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             else:
                 encoder, tokenizer = source.load(lm_head=self.lm_weight > 0)
             model = self._new_model(encoder, task.n_outputs)
+        model.encoder.set_chunk_length(self.max_length)
         if self.lm_weight:
             for way in ways_of(model.encoder):
                 with_lm_head(way)
@@ -657,11 +656,10 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     def _window_length(self, model: TransferModel) -> int:
         assert isinstance(model.encoder, Encoder)
         is_window = getattr(self, "long_texts", "window") == "window"
-        if isinstance(model.encoder, LSTMEncoder | TwoWayEncoder) and is_window:
-            # Read on with carried state, in chunks of max_length: no window ends the text.
-            model.encoder.chunk_length = self.max_length
-            return int(model.encoder.max_length)
-        return int(min(self.max_length, model.encoder.max_length))
+        # Read on with carried state, in chunks of max_length: no window ends the text.
+        is_whole = model.encoder.is_recurrent and is_window
+        limit = model.encoder.max_length
+        return int(limit if is_whole else min(self.max_length, limit))
 
     def _warn_of_cuts(self, model: TransferModel, *parts: EncodedRows) -> None:
         n_truncated = sum(rows.n_truncated for rows in parts)

@@ -252,13 +252,18 @@ def train_language(
 
 def cross_entropy_of(encoder: Encoder, corpus: Corpus, run: LanguageRun, seed: int) -> float:
     """Mean loss of the tokens of `corpus`, in nats; what is hidden depends on `seed` alone."""
-    with use_device(with_lm_head(encoder), run.device):
-        return present_cross_entropy(encoder, corpus, run, seed)
+    score = scorer(encoder, corpus, run, seed)
+    with use_device(encoder, run.device):
+        return score()
 
 
-def present_cross_entropy(encoder: Encoder, corpus: Corpus, run: LanguageRun, seed: int) -> float:
-    """The same of an encoder in training, which lies on its device and stays there."""
-    return cross_entropy(_lesson(_network(encoder), corpus, run), seed)
+def scorer(encoder: Encoder, corpus: Corpus, run: LanguageRun, seed: int) -> Callable[[], float]:
+    """Function that gives the same of the present `encoder`, which lies on its device.
+
+    The tokens of `corpus` are kept from call to call, if they are few.
+    """
+    lesson = _lesson(_network(encoder), corpus, run)
+    return lambda: cross_entropy(lesson, seed)
 
 
 @torch.inference_mode()

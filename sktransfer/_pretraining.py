@@ -26,7 +26,7 @@ from sktransfer._language import (
     from_scratch,
     joined,
     learning_rate_for,
-    present_cross_entropy,
+    scorer,
     train_language,
     ways_of,
 )
@@ -174,7 +174,8 @@ class BaseLanguageModel(BaseTransferEstimator):
     ) -> Callable[[], float] | None:
         if watched is None:
             return None
-        return lambda: -present_cross_entropy(encoder, watched, run, SCORING_SEED)
+        score = scorer(encoder, watched, run, SCORING_SEED)
+        return lambda: -score()
 
     def _checkpoint(self, start: Start, corpus: Corpus, number: int) -> Checkpoint | None:
         if self.checkpoint is None:

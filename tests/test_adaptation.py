@@ -258,7 +258,8 @@ def test_training_through_chunks(lstms):
     model = classifier(lstms["both"], max_length=8, max_epochs=4, learning_rate=1e-2)
     model.fit(texts, LABELS)
     assert model.loss_curve_[-1] < model.loss_curve_[0]
-    assert model.model_.encoder.chunk_length == 8
+    ways = model.model_.encoder.ways_apart()
+    assert [way.chunk_length for way in ways] == [8, 8]
 
 
 def test_the_default_encoder_learns_a_domain(minilm):

@@ -147,6 +147,9 @@ class Encoder(nn.Module, ABC):
     def token_embedding(self) -> nn.Embedding:
         """The table (n_tokens, embedding_size) of token vectors."""
 
+    def set_chunk_length(self, n_tokens: int) -> None:
+        """Let gradients of texts read in chunks stop after `n_tokens`; else nothing."""
+
     def drop_lm_heads(self) -> None:
         """Take the language-model head off, and those of encoders inside of this one."""
         for module in self.modules():

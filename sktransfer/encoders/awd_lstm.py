@@ -96,6 +96,9 @@ class LSTMEncoder(Encoder):
             layers = tuple(_reverse(layer, lengths) for layer in layers)
         return layers
 
+    def set_chunk_length(self, n_tokens: int) -> None:
+        self.chunk_length = n_tokens
+
     def embedding_modules(self) -> list[nn.Module]:
         return [self.network.embedding, self.network.input_dropout]
 
@@ -130,15 +133,9 @@ class TwoWayEncoder(Encoder):
         self.max_length = UNLIMITED
         self.is_causal = False
 
-    @property
-    def chunk_length(self) -> int:
-        """Tokens read between two stops of the gradient."""
-        return min(way.chunk_length for way in self.ways_apart())
-
-    @chunk_length.setter
-    def chunk_length(self, n_tokens: int) -> None:
+    def set_chunk_length(self, n_tokens: int) -> None:
         for way in self.ways_apart():
-            way.chunk_length = n_tokens
+            way.set_chunk_length(n_tokens)
 
     def forward(
         self,

@@ -23,7 +23,7 @@ from sktransfer.inputs import (
 from sktransfer.inputs._batches import split_by_tokens
 from sktransfer.nn import LanguageNetwork, LayerState
 from sktransfer.runtime import autocast, width_multiple
-from sktransfer.training._loop import StepLoss
+from sktransfer.training._loop import Lesson, StepLoss
 
 # Texts that a lane reads before it takes the next ones, where their number is not known.
 _RUN_TOKENS = 2048
@@ -31,18 +31,11 @@ _RUN_TOKENS = 2048
 Step = TypeVar("Step")
 
 
-class LanguageLesson(Protocol[Step]):
+class LanguageLesson(Lesson[Step], Protocol[Step]):
     """A lesson of running text; what `cross_entropy` needs of it besides the loop."""
 
     network: LanguageNetwork
 
-    @property
-    def n_steps(self) -> int: ...
-    def epoch(self, rng: np.random.Generator) -> Iterator[Step]: ...
-    def carried(self) -> list[Tensor]: ...
-    def carry_on(self, carried: list[Tensor]) -> None: ...
-    def least_tokens(self, step: Step) -> int: ...
-    def gradient(self, step: Step, token_budget: int, rng: np.random.Generator) -> StepLoss: ...
     def loss(self, step: Step, rng: np.random.Generator) -> StepLoss:
         """Loss of a step without a gradient."""
 

@@ -51,7 +51,7 @@ def windows() -> tuple[torch.Tensor, torch.Tensor]:
 def test_chunks_do_not_change_the_states(kind: str, chunk_length: int) -> None:
     encoder = encoder_of(kind)
     expected = encoder(*windows())[0]
-    encoder.chunk_length = chunk_length
+    encoder.set_chunk_length(chunk_length)
     torch.testing.assert_close(encoder(*windows())[0], expected)
 
 
