@@ -83,6 +83,10 @@ class LanguageTask:
 
 # Lanes or windows of a step.
 BATCH_SIZE = 32
+# A new head on a trained encoder has everything to learn.
+_NEW_HEAD_FACTOR = 10.0
+# What its bias starts from, and what counts for a token that is not among them.
+_COUNTED_TOKENS, _UNSEEN_COUNT = 1_000_000, 0.1
 
 
 def learning_rate_for(encoder: Encoder, *, from_scratch: bool) -> float:
@@ -235,12 +239,18 @@ def train_language(
     checkpoint: Checkpoint | None = None,
 ) -> TrainingResult:
     """Train `encoder` and its head on `corpus`, in place, in the package's one loop."""
+    is_new = encoder.lm_head is None
     network = _network(encoder)
+    lesson = _lesson(network, corpus, run)
+    if is_new:
+        plan = replace(plan, head_factor=_NEW_HEAD_FACTOR)
+        with torch.no_grad():
+            network.head.bias.copy_(_log_frequencies(lesson.texts, run.tokenizer.n_tokens))
     progress = None if checkpoint is None else checkpoint.restore(network)
     with use_device(network, run.device):
         return train(
             network,
-            _lesson(network, corpus, run),
+            lesson,
             plan,
             device=run.device,
             rng=rng,
@@ -312,6 +322,17 @@ class _Joined:
     def __iter__(self) -> Iterator[str]:
         yield from self.first
         yield from self.second
+
+
+def _log_frequencies(texts: TokenizedCorpus, n_tokens: int) -> Tensor:
+    """Logarithms of the shares of tokens (n_tokens,) in the first `texts`: where a bias starts."""
+    counts, left = np.full(n_tokens, _UNSEEN_COUNT), _COUNTED_TOKENS
+    for text in texts:
+        np.add.at(counts, text.ids, 1)
+        left -= len(text.ids)
+        if left < 0:
+            break
+    return torch.from_numpy(np.log(counts / counts.sum())).float()
 
 
 def _draw(

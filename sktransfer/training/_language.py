@@ -32,9 +32,10 @@ Step = TypeVar("Step")
 
 
 class LanguageLesson(Lesson[Step], Protocol[Step]):
-    """A lesson of running text; what `cross_entropy` needs of it besides the loop."""
+    """A lesson of running text; what is asked of it besides what the loop asks."""
 
     network: LanguageNetwork
+    texts: TokenizedCorpus
 
     def loss(self, step: Step, rng: np.random.Generator) -> StepLoss:
         """Loss of a step without a gradient."""

@@ -17,7 +17,10 @@ TrainableModel = TransferModel | LanguageNetwork
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How a model is fine-tuned; the fields are parameters of the estimators."""
+    """How a model is fine-tuned; all fields but the last are parameters of the estimators.
+
+    `head_factor` times `learning_rate` is the rate of the head.
+    """
 
     n_epochs: int
     batch_size: int
@@ -28,6 +31,7 @@ class TrainingPlan:
     warmup_fraction: float
     trainable_layers: int | Literal["all"] | None
     gradual_unfreezing: bool
+    head_factor: float = 1.0
 
     def unfrozen_layers(self, epoch: int, n_layers: int) -> int:
         """Encoder layers, from the top, that train in `epoch` (from 0) of `n_layers`.
@@ -77,8 +81,9 @@ def freeze_all_but(model: TrainableModel, modules: list[list[nn.Module]]) -> Non
 def parameter_groups(model: TrainableModel, plan: TrainingPlan) -> list[dict[str, Any]]:
     """Parameter groups with rates falling by ``layer_decay`` a layer below the top one.
 
-    Discriminative fine-tuning of Howard and Ruder (2018): the head and the top layer train at
-    ``learning_rate``, each layer below at ``layer_decay`` times the rate of the one above.
+    Discriminative fine-tuning of Howard and Ruder (2018): the top layer trains at
+    ``learning_rate``, each layer below at ``layer_decay`` times the rate of the one above, the
+    head at ``head_factor`` times ``learning_rate``.
     Biases and norms are not decayed. The schedule multiplies ``initial_lr``.
     """
     groups: list[dict[str, Any]] = []
@@ -86,7 +91,8 @@ def parameter_groups(model: TrainableModel, plan: TrainingPlan) -> list[dict[str
         parameters = [p for module in modules for p in module.parameters()]
         if depth == 1:
             parameters += _loose_parameters(model)
-        rate = plan.learning_rate * plan.layer_decay ** max(0, depth - 1)
+        factor = plan.layer_decay ** (depth - 1) if depth else plan.head_factor
+        rate = plan.learning_rate * factor
         for is_matrix in (True, False):
             members = [p for p in parameters if (p.ndim > 1) is is_matrix]
             if members:

@@ -81,3 +81,9 @@ def test_frozen_layers_compute_as_in_prediction() -> None:
     assert not model.encoder.embeddings.weight.requires_grad
     states = model.encoder(torch.tensor([[1, 2]]), torch.ones(1, 2))[0]
     assert states.requires_grad
+
+
+def test_the_head_may_learn_faster() -> None:
+    found = rates(replace(PLAN, head_factor=10.0))
+    assert found["head.linear.weight"] == 10.0
+    assert found["encoder.blocks.2.0.weight"] == 1.0
