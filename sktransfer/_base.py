@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -46,15 +47,17 @@ from sktransfer.inputs import (
     distinct,
     join_ranges,
 )
-from sktransfer.nn import POOLINGS, Head, TransferModel, pooled_size
+from sktransfer.nn import POOLINGS, Base, Head, TransferModel, pooled_size
 from sktransfer.runtime import (
+    cache,
     isolated_seed,
     release_memory,
     resolve_device,
     resolve_precision,
+    unique_key,
     use_device,
 )
-from sktransfer.tasks import LOSSES, Task
+from sktransfer.tasks import LOSSES, LinearWeights, Task
 from sktransfer.training import (
     SCHEDULES,
     AuxiliaryLanguage,
@@ -267,6 +270,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         if isinstance(X, Iterator):  # callbacks read X again
             X = list(X)
         rows = self._check_training_rows(X, y, sample_weight, reset=True)
+        cache.begin_round()
         task = self._make_task(rows)
         seed = self._draw_seed()
         validation = self._check_validation(X_val, y_val)
@@ -388,18 +392,25 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                     rng=np.random.default_rng(seed),
                 )
                 source = None  # its digest is not that of these weights
+                key = unique_key()
             else:
-                encoder, tokenizer = source.load(lm_head=self.lm_weight > 0)
+                key = source.cache_key
+                encoder, tokenizer = source.load_shared(lm_head=self.lm_weight > 0)
             model = self._new_model(encoder, task.n_outputs)
+            model.base = Base(key, len(encoder.layers()))
         model.encoder.set_chunk_length(self.max_length)
         if self.lm_weight:
             for way in ways_of(model.encoder):
                 with_lm_head(way)
+        plan = self._plan(len(rows.texts), model)
+        if not (plan.n_epochs and self._trains_encoder(model)):
+            # The same features as predictions have, computed once for both.
+            dtype = resolve_precision(self.precision, device, training=False)
         return Session(
             rows=rows,
             validation=validation,
             task=task,
-            plan=self._plan(len(rows.texts), model),
+            plan=plan,
             whole=True,
             model=model,
             tokenizer=tokenizer,
@@ -471,6 +482,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 torch.from_numpy(weights / weights.mean()).float(),
                 session.tokenizer.pad_id,
             )
+            base = model.base
+            model.base = session.plan.base_after(base, model.encoder)
             lesson = RowLesson(
                 model,
                 data,
@@ -478,6 +491,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 session.plan.batch_size,
                 device=session.device,
                 dtype=session.dtype,
+                base=base,
                 auxiliary=self._auxiliary(session),
             )
             result = train(
@@ -561,6 +575,26 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         is_frozen: bool = True,
     ) -> None:
         """Solve the convex problem that the head poses on the encoder's present features."""
+        model = session.model
+        solve = partial(self._solved, session, encoded, targets, weights, C, is_frozen)
+        if model.base is None or not model.base.is_whole:
+            solution = solve()
+        else:
+            shape = (self._features_key(model), str(session.dtype), session.device.type)
+            content = joblib.hash((session.rows.texts, targets.numpy(), weights, session.task, C))
+            key = ("head", model.base.key, shape, content)
+            solution = cache.remembered(key, solve, lambda found: found.coef.nbytes)
+        model.head.set_weights(torch.from_numpy(solution.coef), torch.from_numpy(solution.intercept))
+
+    def _solved(
+        self,
+        session: Session,
+        encoded: EncodedRows,
+        targets: Tensor,
+        weights: NDArray[np.float64],
+        C: float,
+        is_frozen: bool,
+    ) -> LinearWeights:
         members, weights = merge_copies(session.rows.texts, targets, weights)
         if encoded.units is not None:
             kept = _some_rows(encoded.n_units[members])
@@ -588,8 +622,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         head = session.model.head
         units = join_ranges(rows.unit_start[:-1][inverse], rows.n_units[inverse])
         inputs = head.normalise(torch.from_numpy(features)).double().numpy()[units]
-        solution = session.task.solve(inputs, targets[members], weights, C=C)
-        head.set_weights(torch.from_numpy(solution.coef), torch.from_numpy(solution.intercept))
+        return session.task.solve(inputs, targets[members], weights, C=C)
 
     def _remembered(
         self,
@@ -606,22 +639,33 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         if isinstance(memory, os.PathLike):
             memory = os.fspath(memory)
         cached = check_memory(memory).cache(_frozen_features, ignore=["compute"])
-        key = (
-            digest,
-            model.pooling,
-            model.n_layers,
-            model.n_skipped,
-            self.max_length,
-            repr(self._form()),
-            precision,
-        )
+        key = (digest, *self._features_key(model), precision)
         return np.asarray(cached(texts, key, compute=compute))
+
+    def _features_key(self, model: TransferModel) -> tuple[object, ...]:
+        """What shapes the features of a text, besides the encoder's weights."""
+        shape = (model.pooling, model.n_layers, model.n_skipped)
+        return (*shape, self.max_length, repr(self._form()))
 
     def _fit_lexical(
         self, session: Session, targets: Tensor, weights: NDArray[np.float64]
     ) -> LexicalChannel | None:
         if not session.whole or self.lexical_weight == 0:
             return None
+        content = joblib.hash(
+            (session.rows.texts, session.rows.weights, targets.numpy(), weights, session.task)
+        )
+        # A channel without words is kept as such.
+        found = cache.remembered(
+            ("lexical", content),
+            lambda: (self._new_lexical(session, targets, weights),),
+            lambda found: 0 if found[0] is None else found[0].n_bytes,
+        )
+        return found[0]
+
+    def _new_lexical(
+        self, session: Session, targets: Tensor, weights: NDArray[np.float64]
+    ) -> LexicalChannel | None:
         vectorizer = LexicalColumns(max_features=_LEXICAL_FEATURES)
         texts = session.rows.texts
         both = np.column_stack([session.rows.weights, weights])

@@ -23,7 +23,7 @@ from sktransfer.encoders import (
     train_tokenizer,
 )
 from sktransfer.inputs import Corpus, Row, TokenizedCorpus, check_corpus
-from sktransfer.nn import LanguageNetwork, LMHead, frequency_cutoffs
+from sktransfer.nn import LanguageNetwork, LMHead, frequency_cutoffs, own_weights
 from sktransfer.runtime import use_device
 from sktransfer.training import (
     LanguageLesson,
@@ -108,7 +108,7 @@ class LanguageRun:
 
 def from_checkpoint(handle: EncoderHandle) -> Start:
     """A pretrained encoder, with its own language-model head where it has one."""
-    encoder, tokenizer = handle.load(lm_head=True)
+    encoder, tokenizer = handle.load_shared(lm_head=True)
     return Start(handle.name, tokenizer, ways_of(encoder))
 
 
@@ -246,6 +246,8 @@ def train_language(
         plan = replace(plan, head_factor=_NEW_HEAD_FACTOR)
         with torch.no_grad():
             network.head.bias.copy_(_log_frequencies(lesson.texts, run.tokenizer.n_tokens))
+    if checkpoint is not None:
+        own_weights(network.parameters())
     progress = None if checkpoint is None else checkpoint.restore(network)
     with use_device(network, run.device):
         return train(

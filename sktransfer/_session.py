@@ -55,6 +55,11 @@ class LexicalChannel:
     vectorizer: LexicalColumns
     weights: LinearWeights
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory that it takes, roughly."""
+        return self.weights.coef.nbytes + 100 * self.weights.coef.shape[1]
+
     def scores(self, texts: Sequence[Row]) -> NDArray[np.float32]:
         """Scores (n_rows, n_outputs) of `texts`."""
         return self.weights.scores(self.vectorizer.transform(texts))

@@ -1,5 +1,6 @@
 """Encoders: pretrained modules that turn token ids into states, and how to get at them."""
 
+from sktransfer.encoders._halves import Halves
 from sktransfer.encoders._handle import EncoderHandle
 from sktransfer.encoders._lm_heads import new_lm_head
 from sktransfer.encoders._protocol import Encoder, Tokenizer
@@ -14,6 +15,7 @@ __all__ = [
     "ESTIMATOR_FILE",
     "Encoder",
     "EncoderHandle",
+    "Halves",
     "LSTMEncoder",
     "Tokenizer",
     "TwoWayEncoder",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 import json
 import os
@@ -10,14 +12,15 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sktransfer.encoders._protocol import Encoder, Tokenizer
+from sktransfer.nn import own_weights
+from sktransfer.runtime import cache, unique_key
 
 
 class EncoderSource(Protocol):
@@ -25,6 +28,9 @@ class EncoderSource(Protocol):
 
     @property
     def digest(self) -> str: ...
+
+    @property
+    def cache_key(self) -> str: ...
 
     def load(self, *, lm_head: bool = False) -> tuple[Encoder, Tokenizer]: ...
 
@@ -98,6 +104,11 @@ class EncoderHandle:
         return self._name
 
     @property
+    def cache_key(self) -> str:
+        """Tells the content from that of other handles in this process, at no cost."""
+        return self._source.cache_key
+
+    @property
     def digest(self) -> str:
         """SHA-256 over the weights, the configuration and the tokenizer."""
         return self._source.digest
@@ -123,6 +134,25 @@ class EncoderHandle:
         ValueError
             If the files have gone or do not fit together.
         """
+        encoder, tokenizer = self.load_shared(lm_head=lm_head)
+        own_weights(encoder.parameters())
+        return encoder, tokenizer
+
+    def load_shared(self, *, lm_head: bool = False) -> tuple[Encoder, Tokenizer]:
+        """Like `load`, but over weights that all such loads of the process have in common.
+
+        No parameter may be written to, by training or otherwise, before `own_weights` of
+        `sktransfer.nn` has given it storage of its own; the training loop does so.
+        """
+        encoder, tokenizer = cache.remembered(
+            ("weights", self._source.cache_key, lm_head),
+            functools.partial(self._read, lm_head),
+            lambda modules: sum(p.nbytes for p in modules[0].parameters()),
+        )
+        shared: dict[int, Any] = {id(p): nn.Parameter(p.data) for p in encoder.parameters()}
+        return copy.deepcopy(encoder, shared), tokenizer
+
+    def _read(self, lm_head: bool) -> tuple[Encoder, Tokenizer]:
         encoder, tokenizer = self._source.load(lm_head=lm_head)
         encoder.float().eval().requires_grad_(True)
         return encoder, tokenizer
@@ -146,7 +176,7 @@ class EncoderHandle:
         """
         from sktransfer.encoders._saving import save_modules
 
-        encoder, tokenizer = self.load(lm_head=True)
+        encoder, tokenizer = self.load_shared(lm_head=True)
         save_modules(encoder, tokenizer, Path(folder).expanduser())
 
     def __repr__(self) -> str:
@@ -209,6 +239,12 @@ class ModuleSource:
         self._tokenizer = tokenizer
         self._digest = digest
         self._form = form
+        self._key = f"module {unique_key()}"
+
+    @property
+    def cache_key(self) -> str:
+        """Tells the content from others of this process, without reading it."""
+        return self._key
 
     @property
     def digest(self) -> str:
@@ -220,7 +256,7 @@ class ModuleSource:
 
     def load(self, *, lm_head: bool = False) -> tuple[Encoder, Tokenizer]:
         encoder = self._blueprint()
-        encoder.load_state_dict(self._weights, strict=True)
+        _assign_weights(encoder, self._weights)
         if not lm_head:
             encoder.drop_lm_heads()
         return encoder, self._tokenizer
@@ -259,6 +295,19 @@ def _shared_source(
     return source
 
 
+def _assign_weights(encoder: Encoder, weights: dict[str, Tensor]) -> None:
+    """Let the parameters of `encoder` be `weights`, not copies of them."""
+    state = encoder.state_dict()
+    if state.keys() != weights.keys():
+        raise ValueError("encoder: its weights are not those of its architecture.")
+    parameters = dict(encoder.named_parameters())  # each of tied ones once
+    for name, value in weights.items():
+        if name in parameters:
+            parameters[name].data = value
+        elif name in dict(encoder.named_buffers()):
+            state[name].copy_(value)
+
+
 def _plain_copy(tensor: Tensor) -> Tensor:
     dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
     copied = tensor.detach().to("cpu", dtype, copy=True)
@@ -279,7 +328,7 @@ def file_digest(path: Path) -> str:
     return _file_digest(str(path), status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=64)
 def _file_digest(path: str, mtime_ns: int, size: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sktransfer.encoders._halves import Halves
 from sktransfer.nn._lm_head import LMHead
 
 # A key of each document in a folder that was written here, and may be written over.
@@ -146,6 +147,16 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def token_embedding(self) -> nn.Embedding:
         """The table (n_tokens, embedding_size) of token vectors."""
+
+    def inputs(
+        self, token_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """What `halves` are called with."""
+        return {}
+
+    def halves(self, depth: int) -> Halves | None:
+        """The lowest `depth` layers and those above, or None where they cannot be run apart."""
+        return None
 
     def set_chunk_length(self, n_tokens: int) -> None:
         """Let gradients of texts read in chunks stop after `n_tokens`; else nothing."""

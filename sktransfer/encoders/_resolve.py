@@ -162,7 +162,7 @@ def _named(name: str) -> EncoderHandle:
         raise ValueError(_not_found(name, str(error))) from error
     if pinned is not None:
         _verify(folder / WEIGHTS_FILE, pinned.sha256)
-    return EncoderHandle(name, HuggingFaceFolder(folder))
+    return EncoderHandle(name, HuggingFaceFolder(folder, is_immutable=True))
 
 
 def _verify(weights: Path, sha256: str) -> None:

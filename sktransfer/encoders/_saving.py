@@ -71,6 +71,10 @@ class ManifestFolder:
     builder: Callable[[dict[str, Any]], Encoder]
 
     @property
+    def cache_key(self) -> str:
+        return self.digest
+
+    @property
     def digest(self) -> str:
         return files_digest(
             [self.folder / name for name in (MANIFEST_FILE, WEIGHTS_FILE, TOKENIZER_FILE)]

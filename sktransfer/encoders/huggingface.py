@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from sktransfer.encoders._halves import Halves, halves_of, token_states
 from sktransfer.encoders._handle import files_digest
 from sktransfer.encoders._lm_heads import (
     HeadForm,
@@ -88,29 +89,26 @@ class HuggingFaceEncoder(Encoder):
         n_layers: int = 1,
         segment_ids: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        # The state below a layer is what the layer is given. transformers' own
-        # output_hidden_states leaves hooks in the model, which then cannot be pickled.
-        thread, below = threading.get_ident(), []
-
-        def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if threading.get_ident() == thread:
-                below.append(args[0] if args else kwargs["hidden_states"])
-
+        # The state below a layer is what the layer is given.
         tops = self.layers()[len(self.layers()) + 1 - n_layers :]
-        hooks = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in tops]
-        segments = {"token_type_ids": segment_ids} if self._reads(segment_ids) else {}
-        try:
-            states = self.model(
-                input_ids=token_ids, attention_mask=attention_mask.long(), **segments
-            )[0]
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return (states, *below[::-1])
+        return token_states(self.model, tops, self.inputs(token_ids, attention_mask, segment_ids))
 
-    def _reads(self, segment_ids: Tensor | None) -> bool:
+    def inputs(
+        self, token_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """What the model is called with."""
+        inputs = {"input_ids": token_ids, "attention_mask": attention_mask.long()}
         # RoBERTa and its kin have one type of token, others none.
-        return segment_ids is not None and getattr(self.model.config, "type_vocab_size", 0) > 1
+        if segment_ids is not None and getattr(self.model.config, "type_vocab_size", 0) > 1:
+            inputs["token_type_ids"] = segment_ids
+        return inputs
+
+    def halves(self, depth: int) -> Halves | None:
+        lists = _block_lists(self.model)
+        table = self.token_embedding().weight
+        ids = (torch.arange(8, device=table.device) * (len(table) // 8)).view(2, 4)
+        example = self.inputs(ids, torch.ones_like(ids))
+        return halves_of(self.model, lists[0] if len(lists) == 1 else None, depth, example)
 
     def embedding_modules(self) -> list[nn.Module]:
         return input_modules(self.model)
@@ -155,9 +153,23 @@ class HuggingFaceEncoder(Encoder):
 
 @dataclass(frozen=True)
 class HuggingFaceFolder:
-    """Source of an encoder: a folder as `save_pretrained` leaves it, with safetensors weights."""
+    """Source of an encoder: a folder as `save_pretrained` leaves it, with safetensors weights.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder with config.json, weights and tokenizer.
+    is_immutable : bool, default=False
+        Whether nobody writes to its files, so that they can be mapped into memory and processes
+        share them.
+    """
 
     folder: Path
+    is_immutable: bool = False
+
+    @property
+    def cache_key(self) -> str:
+        return self.digest
 
     @property
     def digest(self) -> str:
@@ -169,7 +181,7 @@ class HuggingFaceFolder:
         files = weight_files(self.folder)
         config = _read_config(self.folder)
         whole = _build(config)
-        tensors = _read_tensors(files)
+        tensors = _read_tensors(files, copy=not self.is_immutable)
         _load_weights(whole, config, self.folder, tensors)
         model = _text_half(whole)
         model.eval()
@@ -471,21 +483,40 @@ def _load_weights(
             f"tensors are missing, such as {missing[0]!r}. Is it a checkpoint of another model?"
         )
     try:
-        model.load_state_dict(weights, strict=False)
+        model.load_state_dict(_assigned(model, weights), strict=False)
     except RuntimeError as error:
         raise ValueError(
             f"encoder: the weights in {folder} do not fit its config.json. ({error})"
         ) from error
 
 
-def _read_tensors(files: list[Path]) -> dict[str, Tensor]:
+def _assigned(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Let parameters of `model` be their `weights`; return those that have to be copied."""
+    taken: set[int] = set()
+    for name, parameter in model.named_parameters():
+        value = weights.get(name)
+        if value is not None and (value.dtype, value.shape) == (parameter.dtype, parameter.shape):
+            parameter.data = value
+            taken.add(value.data_ptr())
+    state = model.state_dict()
+    return {
+        name: value
+        for name, value in weights.items()
+        if name not in state or state[name].data_ptr() not in taken
+    }
+
+
+def _read_tensors(files: list[Path], *, copy: bool) -> dict[str, Tensor]:
+    """Tensors of safetensors files: copied, or mapped into memory."""
     from safetensors import SafetensorError, safe_open
 
     tensors: dict[str, Tensor] = {}
     for path in files:
         try:
             with safe_open(path, framework="pt") as file:
-                tensors.update({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+                for key in file.keys():  # noqa: SIM118
+                    tensor = file.get_tensor(key)
+                    tensors[key] = tensor.clone() if copy else tensor
         except (SafetensorError, OSError) as error:
             raise ValueError(f"encoder: {path} cannot be read: {error}") from error
     return tensors

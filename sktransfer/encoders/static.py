@@ -87,6 +87,10 @@ class StaticTable:
     key: str = "embedding.weight"
 
     @property
+    def cache_key(self) -> str:
+        return self.digest
+
+    @property
     def digest(self) -> str:
         return files_digest([self.table, self.tokenizer])
 

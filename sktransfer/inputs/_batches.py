@@ -1,6 +1,6 @@
 """Rows into padded batches: like lengths together, under a token budget."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ class Batch:
         Whether the windows of a row are averaged rather than parts of one text.
     unit_index : Tensor of int64, shape (n_units,), or None
         Places, in all tokens of the batch, of the tokens that are units of their own.
+    windows : ndarray of int, shape (n_windows,)
+        Which windows of the rows they are.
     """
 
     token_ids: Tensor
@@ -43,6 +45,7 @@ class Batch:
     segment_ids: Tensor | None = None
     is_averaged: bool = False
     unit_index: Tensor | None = None
+    windows: NDArray[np.integer] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on a device."""
@@ -128,6 +131,41 @@ def split_by_tokens(lengths: NDArray[np.integer], token_budget: int) -> list[NDA
         stop = start + max(1, token_budget // max(int(by_length[start]), 1))
         groups.append(order[start:stop])
         start = stop
+    return groups
+
+
+def split_by_width(
+    lengths: NDArray[np.integer], multiple: int, token_budget: int
+) -> list[NDArray[np.intp]]:
+    """Group items whose lengths round up to the same width, widest first.
+
+    Parameters
+    ----------
+    lengths : ndarray of int, shape (n_items,)
+        Tokens of each item.
+    multiple : int
+        Widths are multiples of it.
+    token_budget : int
+        Most tokens of a group, padding included; a single item may exceed it.
+
+    Returns
+    -------
+    list of ndarray of int
+        Item numbers of each group.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktransfer.inputs._batches import split_by_width
+    >>> [group.tolist() for group in split_by_width(np.array([7, 30, 8, 9]), 8, 64)]
+    [[1], [3], [0, 2]]
+    """
+    widths = -(-np.asarray(lengths) // multiple) * multiple
+    groups: list[NDArray[np.intp]] = []
+    for width in np.unique(widths)[::-1].tolist():
+        items = np.flatnonzero(widths == width)
+        n_items = max(1, token_budget // max(width, 1))
+        groups += np.split(items, range(n_items, len(items), n_items))
     return groups
 
 
@@ -262,6 +300,7 @@ def _collate(
         segment_ids=segment_ids,
         is_averaged=rows.is_averaged,
         unit_index=unit_index,
+        windows=window_ids,
     )
 
 

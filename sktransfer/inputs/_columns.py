@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sktransfer.inputs._rows import EncodedRows, RowTokenizer, distinct
 from sktransfer.inputs._texts import check_texts
+from sktransfer.inputs._tokens import content_ids
 
 
 def check_columns(X: Any, *, name: str = "X") -> list[str] | list[tuple[str, ...]]:
@@ -128,7 +129,7 @@ def encode_columns(
     texts = [text for row in rows for text in row]
     first, inverse = distinct(texts)
     places = inverse.reshape(len(rows), n_columns)
-    contents = tokenizer.encode([texts[i] for i in first])
+    contents = content_ids(tokenizer, [texts[i] for i in first])
     lengths = np.fromiter(map(len, contents), np.int64, len(contents))[places]
     kept = shorten_longest(lengths, max_length - n_special)
     ends = [np.asarray(ids, dtype=np.int32) for ids in (prefix, separator, suffix)]

@@ -19,6 +19,7 @@ from sktransfer.inputs._rows import (
     join_ranges,
 )
 from sktransfer.inputs._texts import Row
+from sktransfer.inputs._tokens import content_ids
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def encode_passages(
             f"special tokens; use at least {n_special + 2}."
         )
     first, asked = distinct([question for question, _ in rows])
-    questions = tokenizer.encode([rows[i][0] for i in first])
+    questions = content_ids(tokenizer, [rows[i][0] for i in first])
     if not n_special:  # a window must hold a token
         pad = np.array([tokenizer.pad_id], dtype=np.int32)
         questions = [ids if len(ids) else pad for ids in questions]

@@ -5,13 +5,14 @@ A long text is several overlapping windows; several columns are one window, cut 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sktransfer.inputs._texts import Row
+from sktransfer.inputs._tokens import content_ids
 
 # A tokenizer's transient objects are some hundred times larger than the ids that are kept.
 _CHUNK_TEXTS = 4096
@@ -204,7 +205,7 @@ def encode_rows(
     rows, truncated = window_texts(
         [texts[i] for i in first],
         tokenizer,
-        tokenizer.encode,
+        partial(content_ids, tokenizer),
         max_length=max_length,
         long_texts=long_texts,
     )

@@ -4,12 +4,13 @@ from sktransfer.nn._awd_lstm import AWDLSTM, LayerState, LSTMDropout
 from sktransfer.nn._head import Head
 from sktransfer.nn._language import LanguageNetwork
 from sktransfer.nn._lm_head import LMHead, LMHeadShape, frequency_cutoffs
-from sktransfer.nn._model import TransferModel
+from sktransfer.nn._model import Base, TransferModel, own_weights
 from sktransfer.nn._pooling import POOLINGS, pick_tokens, pool_tokens, pool_windows, pooled_size
 
 __all__ = [
     "AWDLSTM",
     "POOLINGS",
+    "Base",
     "Head",
     "LMHead",
     "LMHeadShape",
@@ -18,6 +19,7 @@ __all__ = [
     "LayerState",
     "TransferModel",
     "frequency_cutoffs",
+    "own_weights",
     "pick_tokens",
     "pool_tokens",
     "pool_windows",

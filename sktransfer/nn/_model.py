@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -30,6 +32,31 @@ class WindowBatch(Protocol):
     def unit_index(self) -> Tensor | None: ...
 
 
+@dataclass(frozen=True)
+class Base:
+    """What of an encoder is as it was loaded.
+
+    Attributes
+    ----------
+    key : str
+        Tells the weights that were loaded from others, by their content.
+    depth : int
+        Number of the lowest layers that, like the embeddings, have not been trained since.
+    is_whole : bool, default=True
+        Whether nothing has.
+    """
+
+    key: str
+    depth: int
+    is_whole: bool = True
+
+
+def own_weights(parameters: Iterable[nn.Parameter]) -> None:
+    """Give parameters, which may share their values with other models, storage of their own."""
+    for parameter in parameters:
+        parameter.data = parameter.data.clone()
+
+
 class TransferModel(nn.Module):
     """A pretrained encoder with a pooling and a head on top.
 
@@ -46,7 +73,14 @@ class TransferModel(nn.Module):
         Layers of the encoder whose states are pooled, from the top.
     n_skipped : int, default=0
         Layers above these that are passed over.
+
+    Attributes
+    ----------
+    base : Base or None
+        What is known of the encoder's weights; whoever changes them changes it, too.
     """
+
+    base: Base | None
 
     def __init__(
         self, encoder: nn.Module, head: Head, *, pooling: str, n_layers: int, n_skipped: int = 0
@@ -57,6 +91,7 @@ class TransferModel(nn.Module):
         self.pooling = pooling
         self.n_layers = n_layers
         self.n_skipped = n_skipped
+        self.base = None
 
     def states(self, batch: WindowBatch) -> tuple[Tensor, ...]:
         """States (n_windows, n_tokens, hidden_size) of the encoder's last layers, top first."""

@@ -1,5 +1,12 @@
 """What the machine decides: device, precision, random state, memory."""
 
+from sktransfer.runtime._cache import (
+    ByteCache,
+    cache,
+    cache_budget,
+    set_cache_budget,
+    unique_key,
+)
 from sktransfer.runtime._device import (
     autocast,
     is_out_of_memory,
@@ -13,15 +20,20 @@ from sktransfer.runtime._device import (
 from sktransfer.runtime._seeds import isolated_seed, rng_state, set_rng_state
 
 __all__ = [
+    "ByteCache",
     "autocast",
+    "cache",
+    "cache_budget",
     "is_out_of_memory",
     "isolated_seed",
     "release_memory",
     "resolve_device",
     "resolve_precision",
     "rng_state",
+    "set_cache_budget",
     "set_rng_state",
     "token_budget",
+    "unique_key",
     "use_device",
     "width_multiple",
 ]

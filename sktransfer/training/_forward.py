@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sktransfer.inputs import EncodedRows
-from sktransfer.inputs._batches import collate_windows, split_by_tokens
+from sktransfer.inputs._batches import collate_windows, split_by_width
 from sktransfer.nn import TransferModel, pool_windows
-from sktransfer.runtime import autocast, is_out_of_memory, token_budget, width_multiple
+from sktransfer.runtime import autocast, cache, is_out_of_memory, token_budget, width_multiple
+from sktransfer.training._frozen import FrozenLayers, enough_windows, window_key
 
 _WINDOWS_AT_ONCE = 4096
+
+# Vectors (n_units, n_layers, n_parts, hidden_size) of a window, and the tokens in each.
+_WindowVectors = tuple[Tensor, Tensor]
 
 
 @torch.inference_mode()
@@ -25,15 +32,16 @@ def pooled_features(
 ) -> Tensor:
     """Features (n_units, n_layers, pooled_size) of `rows`, on the CPU, in the order of the rows.
 
-    Windows of like length are encoded together, whatever text they come from, so that neither
-    padding nor one very long text costs more than a batch of memory. The model is left in the
-    mode it had.
+    Windows of one width are encoded together, whatever text they come from, so that neither
+    padding nor one very long text costs more than a batch of memory, and a window's features do
+    not depend on those beside it. Of an encoder that is as it was loaded, features are kept and
+    found again. The model is left in the mode it had.
     """
     was_training = model.training
     modes = {module: module.training for module in model.modules()} if was_training else {}
     model.eval()
     try:
-        vectors, counts = _window_features(model, rows, pad_id, device, dtype)
+        vectors, counts = _Pass(model, rows, pad_id, device, dtype).window_features()
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -42,41 +50,107 @@ def pooled_features(
     return _pool_rows(vectors, counts, rows, model.pooling)
 
 
-def _window_features(
-    model: TransferModel,
-    rows: EncodedRows,
-    pad_id: int,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> tuple[Tensor, Tensor]:
-    lengths = rows.lengths
-    n_vectors = len(lengths) if rows.units is None else int(rows.units.start[-1])
-    vectors: Tensor | None = None
-    counts = torch.empty(n_vectors, dtype=torch.int64)
-    pending = split_by_tokens(lengths, token_budget(device, training=False))[::-1]
-    multiple = width_multiple(device, dtype)
-    while pending:
-        windows = pending.pop()
-        batch = collate_windows(rows, windows, pad_id, multiple=multiple).to(device)
-        out_of_memory = False
-        try:
-            with autocast(device, dtype):
-                batch_vectors, batch_counts = model.window_features(batch)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or len(windows) == 1:
-                raise
-            out_of_memory = True
-        if out_of_memory:
-            half = len(windows) // 2
-            pending += [windows[half:], windows[:half]]
-            continue
-        if vectors is None:
-            vectors = torch.empty(n_vectors, *batch_vectors.shape[1:])
-        places = windows if rows.units is None else rows.units.of_windows(windows)
-        vectors[places] = batch_vectors.cpu()
-        counts[places] = batch_counts.cpu()
-    assert vectors is not None, "no rows"
-    return vectors, counts
+class _Pass:
+    """One pass of the windows of `rows` through the encoder."""
+
+    def __init__(
+        self,
+        model: TransferModel,
+        rows: EncodedRows,
+        pad_id: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.model, self.rows, self.pad_id = model, rows, pad_id
+        self.device, self.dtype = device, dtype
+        self.multiple = width_multiple(device, dtype)
+        self.frozen = None
+        base = model.base
+        if base is not None and not base.is_whole:
+            self.frozen = FrozenLayers.below(
+                model, base, base.depth, pad_id, device=device, dtype=dtype
+            )
+        n_vectors = len(rows.lengths) if rows.units is None else int(rows.units.start[-1])
+        self.counts = torch.empty(n_vectors, dtype=torch.int64)
+        self.vectors: Tensor | None = None
+
+    def window_features(self) -> tuple[Tensor, Tensor]:
+        """Vectors (n, n_layers, n_parts, hidden_size) and token counts (n,) of windows or units."""
+        rows = self.rows
+        keys = self._keys()
+        known: dict[int, _WindowVectors] = {}
+        if keys is not None:
+            found = ((window, cache.get(key)) for window, key in enumerate(keys))
+            known = {window: value for window, value in found if value is not None}
+        for window, (part, count) in known.items():
+            self._fill(np.array([window]), part, count)
+        missing = np.array([i for i in range(len(rows.lengths)) if i not in known], dtype=np.intp)
+        budget = token_budget(self.device, training=False)
+        groups = split_by_width(rows.lengths[missing], self.multiple, budget)
+        pending = [missing[group] for group in groups[::-1]]
+        while pending:
+            windows = pending.pop()
+            out_of_memory = False
+            try:
+                vectors, counts = self._encode(windows)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or len(windows) == 1:
+                    raise
+                out_of_memory = True
+            if out_of_memory:
+                half = len(windows) // 2
+                pending += [windows[half:], windows[:half]]
+                continue
+            self._fill(windows, vectors, counts)
+            if keys is not None:
+                self._keep([keys[window] for window in windows.tolist()], windows)
+        assert self.vectors is not None, "no rows"
+        return self.vectors, self.counts
+
+    def _fill(self, windows: NDArray[np.integer], vectors: Tensor, counts: Tensor) -> None:
+        if self.vectors is None:
+            self.vectors = torch.empty(len(self.counts), *vectors.shape[1:])
+        places = self._places(windows)
+        self.vectors[places] = vectors
+        self.counts[places] = counts
+
+    def _keep(self, keys: list[Hashable], windows: NDArray[np.integer]) -> None:
+        assert self.vectors is not None
+        for key, window in zip(keys, windows.tolist(), strict=True):
+            places = self._places(np.array([window]))
+            part = self.vectors[places], self.counts[places]
+            cache.put(key, part, n_bytes=part[0].nbytes + part[1].nbytes)
+
+    def _places(self, windows: NDArray[np.integer]) -> NDArray[np.integer]:
+        return windows if self.rows.units is None else self.rows.units.of_windows(windows)
+
+    def _encode(self, windows: NDArray[np.integer]) -> _WindowVectors:
+        """Vectors of some windows of one width, on the CPU."""
+        rows = self.rows
+        several = enough_windows(windows, int(rows.lengths[windows].max()))
+        batch = collate_windows(rows, several, self.pad_id, multiple=self.multiple).to(self.device)
+        with autocast(self.device, self.dtype):
+            states = None if self.frozen is None else self.frozen.token_states(batch, rows)
+            vectors, counts = self.model.window_features(batch, states)
+        n_kept = len(self._places(windows))
+        return vectors[:n_kept].cpu(), counts[:n_kept].cpu()
+
+    def _keys(self) -> list[Hashable] | None:
+        """What the vectors of each window follow from, if the encoder is as it was loaded."""
+        model, rows = self.model, self.rows
+        if model.base is None or not model.base.is_whole:
+            return None
+        shape = (model.pooling, model.n_layers, model.n_skipped, rows.n_prefix, rows.n_suffix)
+        common = ("vectors", model.base.key, shape, str(self.dtype), self.device.type)
+        pooled = zip(rows.pool_start.tolist(), rows.pool_stop.tolist(), strict=True)
+        positions: list[bytes] = [b""] * len(rows.lengths)
+        if rows.units is not None and rows.units.position is not None:
+            parts = np.split(rows.units.position, rows.units.start[1:-1])
+            positions = [part.tobytes() for part in parts]
+        return [
+            (common, window_key(rows, window), *places, position)
+            for window, (places, position) in enumerate(zip(pooled, positions, strict=True))
+        ]
 
 
 def _pool_rows(vectors: Tensor, counts: Tensor, rows: EncodedRows, pooling: str) -> Tensor:

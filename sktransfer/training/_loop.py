@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sktransfer.nn import own_weights
 from sktransfer.runtime import (
     is_out_of_memory,
     release_memory,
@@ -135,7 +136,8 @@ class BestWeights:
     def restore(self, model: nn.Module) -> None:
         """Put the copied weights back into `model`."""
         for name, parameter in model.named_parameters():
-            parameter.copy_(self._weights[name])
+            # Not written in place: a frozen one may be shared.
+            parameter.data = self._weights[name].to(parameter.device)
 
 
 def train(
@@ -220,7 +222,9 @@ class _Run(Generic[Step]):
         self.model, self.lesson, self.plan = model, lesson, plan
         self.device, self.rng, self.on_step_end = device, rng, on_step_end
         self.stack = trainable_stack(model, plan)
-        self.optimizer = torch.optim.AdamW(parameter_groups(model, plan), fused=True)
+        groups = parameter_groups(model, plan)
+        own_weights(parameter for group in groups for parameter in group["params"])
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
         self.token_budget = token_budget(device, training=True)
         self.n_steps = plan.n_epochs * lesson.n_steps
         self.step_number = 0

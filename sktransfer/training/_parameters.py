@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from sktransfer.encoders import Encoder
-from sktransfer.nn import LanguageNetwork, TransferModel
+from sktransfer.nn import Base, LanguageNetwork, TransferModel
 
 # An encoder with a head on top.
 TrainableModel = TransferModel | LanguageNetwork
@@ -46,6 +47,17 @@ class TrainingPlan:
         layers_per_epoch = max(1, math.ceil(n_layers / self.n_epochs))
         return min(n_layers, layers_per_epoch * (epoch + 1))
 
+    def base_after(self, base: Base | None, encoder: Encoder) -> Base | None:
+        """What is left of a model's `base` by a training under this plan."""
+        if base is None or not self.n_epochs or self.trainable_layers == 0:
+            return base
+        if self.trainable_layers == "all":
+            return None
+        n_layers = len(encoder.layers())
+        n_trained = n_layers if self.trainable_layers is None else self.trainable_layers
+        depth = min(base.depth, max(0, n_layers - n_trained))
+        return Base(base.key, depth, is_whole=base.is_whole and not n_layers)
+
 
 def trainable_stack(model: TrainableModel, plan: TrainingPlan) -> list[list[nn.Module]]:
     """Modules that train under `plan`, head first, then layer by layer towards the input.
@@ -76,6 +88,20 @@ def freeze_all_but(model: TrainableModel, modules: list[list[nn.Module]]) -> Non
     if len(modules) > 1:
         for parameter in _loose_parameters(model):
             parameter.requires_grad_(True)
+
+
+def n_frozen(model: TrainableModel) -> int:
+    """Lowest layers that, like the embeddings, do not train at present."""
+    encoder = model.encoder
+    assert isinstance(encoder, Encoder)
+    if _trains(encoder.embedding_modules()):
+        return 0
+    frozen = itertools.takewhile(lambda layer: not _trains([layer]), encoder.layers())
+    return sum(1 for _ in frozen)
+
+
+def _trains(modules: list[nn.Module]) -> bool:
+    return any(parameter.requires_grad for part in modules for parameter in part.parameters())
 
 
 def parameter_groups(model: TrainableModel, plan: TrainingPlan) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +13,13 @@ from torch import Tensor
 
 from sktransfer.inputs import EncodedRows
 from sktransfer.inputs._batches import Batch, collate_rows, epoch_batches, split_by_tokens
-from sktransfer.nn import TransferModel
+from sktransfer.nn import Base, TransferModel
 from sktransfer.runtime import autocast, rng_state, set_rng_state, width_multiple
 from sktransfer.training._auxiliary import AuxiliaryLanguage, Cloze
+from sktransfer.training._forward import pooled_features
+from sktransfer.training._frozen import FrozenLayers
 from sktransfer.training._loop import StepLoss
+from sktransfer.training._parameters import n_frozen
 
 # Scores and features (as the head sees them) of a batch's units, and the targets of its rows;
 # gives the loss of each row.
@@ -52,6 +56,8 @@ class RowLesson:
         Rows of a step.
     device, dtype : torch.device, torch.dtype
         Where the model lies and the precision of its matrix products.
+    base : Base, default=None
+        What of the encoder is as it was loaded.
     auxiliary : AuxiliaryLanguage, default=None
         Language modelling beside the task.
     """
@@ -65,18 +71,34 @@ class RowLesson:
         *,
         device: torch.device,
         dtype: torch.dtype,
+        base: Base | None = None,
         auxiliary: AuxiliaryLanguage | None = None,
     ) -> None:
         self.model, self.data, self.objective = model, data, objective
         self.auxiliary = auxiliary
         self.batch_size, self.device, self.dtype = batch_size, device, dtype
         self.row_tokens = _training_tokens(data.rows)
+        self.base = base
+        self._frozen: FrozenLayers | None = None
+        self._fixed: Tensor | None = None
 
     @property
     def n_steps(self) -> int:
         return -(-len(self.data.rows) // self.batch_size)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
+        """Batches; what the frozen layers give is not computed twice, if it can be kept."""
+        place: Any = {"device": self.device, "dtype": self.dtype}
+        pad_id = self.data.pad_id
+        trains = any(parameter.requires_grad for parameter in self.model.encoder.parameters())
+        is_fixed = not trains and self.auxiliary is None and self.data.rows.units is None
+        # A copy, for what is made in inference mode cannot be trained on.
+        self._fixed = (
+            pooled_features(self.model, self.data.rows, pad_id, **place).clone()
+            if is_fixed
+            else None
+        )
+        self._frozen = FrozenLayers.below(self.model, self.base, n_frozen(self.model), pad_id, **place)
         return iter(epoch_batches(self.row_tokens, self.batch_size, rng))
 
     def carried(self) -> list[Tensor]:
@@ -98,6 +120,11 @@ class RowLesson:
         gradient into the encoder. So the loss may compare rows of different parts, and the
         gradient does not depend on how the batch is cut (Gao et al. 2021, arXiv:2101.06983).
         """
+        if self._fixed is not None:
+            index = torch.from_numpy(step)
+            features = self._fixed[index].to(self.device)
+            targets = self.data.targets[index].to(self.device)
+            return self._backward(features, targets, self.data.weights[index].to(self.device))
         parts = split_by_tokens(self.row_tokens[step], token_budget)
         order = np.concatenate(parts)
         batches = [self._collate(step[part], rng) for part in parts]
@@ -150,7 +177,10 @@ class RowLesson:
     def _pass(self, batch: Batch, aside: tuple[Cloze, int] | None) -> tuple[Tensor, Tensor | None]:
         """Features of a batch, and the batch's share of the auxiliary loss."""
         with autocast(self.device, self.dtype):
-            states = self.model.states(batch)
+            if self._frozen is None:
+                states = self.model.states(batch)
+            else:
+                states = self._frozen.token_states(batch, self.data.rows)
             features = self.model.features(batch, states)
             if self.auxiliary is None or aside is None:
                 return features, None
