@@ -53,14 +53,15 @@ class Halves:
         Its layers from the input side up, which it calls one after the other.
     depth : int
         Number of the lower ones; at least one, and fewer than all.
-    in_tuple : bool
-        Whether a layer returns a tuple rather than its states alone.
+    n_outputs : int or None
+        How long the tuple is, headed by its states, that a layer returns; None where it returns
+        its states alone.
     """
 
     def __init__(
-        self, model: nn.Module, blocks: nn.ModuleList, depth: int, *, in_tuple: bool
+        self, model: nn.Module, blocks: nn.ModuleList, depth: int, *, n_outputs: int | None
     ) -> None:
-        passed = [_Passed(in_tuple=in_tuple) for _ in blocks]
+        passed = [_Passed(block, n_outputs) for block in blocks]
         self._upper_blocks = list(blocks)[depth:]
         self._first_passed = passed[depth]
         self._lower = _with_blocks(model, blocks, [*list(blocks)[:depth], *passed[depth:]])
@@ -97,13 +98,21 @@ class Halves:
 class _Passed(nn.Module):
     """Stands for a layer that is left out: hands on the states that it is given."""
 
-    def __init__(self, *, in_tuple: bool) -> None:
+    def __init__(self, layer: nn.Module, n_outputs: int | None) -> None:
         super().__init__()
-        self.in_tuple = in_tuple
+        self.layer = (layer,)  # in a tuple it is no part of this one
+        self.n_outputs = n_outputs
+
+    def __getattr__(self, name: str) -> Any:
+        # Some models ask their layers for the kind of attention.
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.layer[0], name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         states = args[0] if args else kwargs["hidden_states"]
-        return (states,) if self.in_tuple else states
+        return states if self.n_outputs is None else (states, *[None] * (self.n_outputs - 1))
 
 
 _known: weakref.WeakKeyDictionary[nn.Module, dict[int, Halves | None]] = (
@@ -134,15 +143,15 @@ def _verified_halves(
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        found: list[bool] = []
+        found: list[int | None] = []
         hook = blocks[0].register_forward_hook(
-            lambda _, __, output: found.append(isinstance(output, tuple))
+            lambda _, __, output: found.append(len(output) if isinstance(output, tuple) else None)
         )
         try:
             whole = token_states(model, [], example)[0]
         finally:
             hook.remove()
-        halves = Halves(model, blocks, depth, in_tuple=found[0])
+        halves = Halves(model, blocks, depth, n_outputs=found[0])
         again = halves.upper(halves.lower(example), example)[0]
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
         return None

@@ -139,6 +139,9 @@ def split_by_width(
 ) -> list[NDArray[np.intp]]:
     """Group items whose lengths round up to the same width, widest first.
 
+    Those that fill the width are apart from those that need padding: attention without a mask may
+    take another path, and a group's results should depend on nothing but the item.
+
     Parameters
     ----------
     lengths : ndarray of int, shape (n_items,)
@@ -158,13 +161,15 @@ def split_by_width(
     >>> import numpy as np
     >>> from sktransfer.inputs._batches import split_by_width
     >>> [group.tolist() for group in split_by_width(np.array([7, 30, 8, 9]), 8, 64)]
-    [[1], [3], [0, 2]]
+    [[1], [3], [2], [0]]
     """
-    widths = -(-np.asarray(lengths) // multiple) * multiple
+    lengths = np.asarray(lengths)
+    widths = -(-lengths // multiple) * multiple
+    kinds = 2 * widths + (lengths == widths)
     groups: list[NDArray[np.intp]] = []
-    for width in np.unique(widths)[::-1].tolist():
-        items = np.flatnonzero(widths == width)
-        n_items = max(1, token_budget // max(width, 1))
+    for kind in np.unique(kinds)[::-1].tolist():
+        items = np.flatnonzero(kinds == kind)
+        n_items = max(1, token_budget // max(kind // 2, 1))
         groups += np.split(items, range(n_items, len(items), n_items))
     return groups
 

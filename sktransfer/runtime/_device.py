@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 # Padded tokens of one pass. On a CPU, batches that fit its caches are read a third faster; for
 # training, a batch in one pass saves the second one. A GPU of 8 GB still holds a base-size encoder
@@ -99,8 +103,23 @@ def autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         if device.type == "cpu":
             # The CPU's fused attention has a backward pass twice as slow in bfloat16 as plain
             # matrix products at the lengths of a window.
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            stack.enter_context(_PlainAttention())
         yield
+
+
+class _PlainAttention(TorchFunctionMode):
+    """Attention by matrix products, in this thread alone: PyTorch's own switch is for all."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is functional.scaled_dot_product_attention:
+            return torch.ops.aten._scaled_dot_product_attention_math(*args, **(kwargs or {}))[0]
+        return func(*args, **(kwargs or {}))
 
 
 @contextlib.contextmanager
@@ -117,15 +136,22 @@ def use_device(module: nn.Module, device: torch.device) -> Iterator[None]:
 
 def release_memory(device: torch.device) -> None:
     """Give memory that nothing refers to back to the device and to the system."""
-    gc.collect()
     # glibc keeps what large batches needed; over many fits of uneven texts it adds up.
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    trim = _malloc_trim()
     if trim is not None:
         trim(0)
+    if device.type == "cpu":
+        return
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
 
 
 def token_budget(device: torch.device, *, training: bool) -> int:

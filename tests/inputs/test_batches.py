@@ -17,6 +17,7 @@ from sktransfer.inputs import (
     epoch_batches,
     split_by_tokens,
 )
+from sktransfer.inputs._batches import split_by_width
 
 PAD = 99
 
@@ -182,3 +183,19 @@ def test_batch_moves_whole(device):
     batch = collate_rows(make_rows([[2, 3]]), np.array([0]), PAD).to(device)
     tensors = (batch.token_ids, batch.attention_mask, batch.pool_mask, batch.window_index)
     assert {tensor.device.type for tensor in tensors} == {device}
+
+
+@given(
+    st.lists(st.integers(1, 70), min_size=1, max_size=40),
+    st.sampled_from([1, 8]),
+    st.integers(1, 200),
+)
+def test_groups_of_a_width(lengths: list[int], multiple: int, budget: int) -> None:
+    array = np.array(lengths)
+    groups = split_by_width(array, multiple, budget)
+    assert sorted(np.concatenate(groups).tolist()) == list(range(len(lengths)))
+    for group in groups:
+        widths = -(-array[group] // multiple) * multiple
+        assert len(set(widths.tolist())) == 1
+        assert len(set((array[group] == widths).tolist())) == 1
+        assert len(group) == 1 or widths.sum() <= budget

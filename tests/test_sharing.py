@@ -1,0 +1,288 @@
+"""What fits share changes nothing but their cost."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+import sktransfer.encoders._halves as halves_module
+from sktransfer import (
+    TransferTextClassifier,
+    TransferTextRegressor,
+    TransferTextVectorizer,
+    TransferTokenClassifier,
+)
+from sktransfer.encoders import EncoderHandle, resolve_encoder
+from sktransfer.inputs._tokens import content_ids
+from sktransfer.runtime import cache, cache_budget
+
+TEXTS = [
+    "the film was good", "a bad and boring plot", "we love this movie", "the worst actor",
+    "excellent and wonderful", "a sad dull scene", "great fun", "terrible", "nice story",
+    "i hate it", "happy people enjoy the show", "an ugly wrong thing that nobody could love",
+] * 2  # fmt: skip
+TEXTS = [f"{text} {number}" for number, text in enumerate(TEXTS)]
+LABELS = ["good", "bad"] * 12
+# Windows that show whether an encoder can be halved.
+TRIAL = 2
+LONG = " ".join(["the", "film", "was", "good"] * 12)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "probe": {"max_epochs": 0},
+    "one layer": {"trainable_layers": 1},
+    "head alone": {"trainable_layers": 0, "max_epochs": 3, "head_init": "random"},
+    "all layers": {},
+    "embeddings": {"trainable_layers": "all"},
+    "unfreezing": {"gradual_unfreezing": True},
+    "two layers pooled": {"trainable_layers": 1, "pooling_layers": 2, "pooling": "concat"},
+    "auxiliary": {"trainable_layers": 1, "lm_weight": 0.3},
+    "bfloat16": {"trainable_layers": 1, "precision": "bfloat16"},
+}
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> Any:
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def fitted(encoder: str, X: Any = TEXTS, **parameters: Any) -> TransferTextClassifier:
+    settings: dict[str, Any] = {"max_epochs": 2, "max_length": 24, "random_state": 0}
+    settings |= {"device": "cpu", "lexical_weight": 0.2, **parameters}
+    return TransferTextClassifier(encoder, **settings).fit(X, LABELS)
+
+
+def outcome(classifier: TransferTextClassifier) -> tuple[Any, ...]:
+    weights = {name: value.numpy() for name, value in classifier.model_.state_dict().items()}
+    return weights, classifier.loss_curve_, classifier.predict_proba([*TEXTS[::-1], LONG])
+
+
+def assert_same(first: tuple[Any, ...], second: tuple[Any, ...]) -> None:
+    assert first[0].keys() == second[0].keys()
+    for name, value in first[0].items():
+        assert_array_equal(value, second[0][name], err_msg=name)
+    assert first[1] == second[1]
+    assert_array_equal(first[2], second[2])
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_results_are_those_without_the_cache(tiny_encoder: str, name: str) -> None:
+    X = [*TEXTS[:-1], LONG]
+    with cache_budget(0):
+        alone = outcome(fitted(tiny_encoder, X, **SETTINGS[name]))
+        assert cache.n_bytes == 0
+    first = outcome(fitted(tiny_encoder, X, **SETTINGS[name]))
+    # Half of the texts are known from another fit, in other batches.
+    cache.clear()
+    fitted(tiny_encoder, TEXTS[:12] * 2, **SETTINGS[name])
+    second = outcome(fitted(tiny_encoder, X, **SETTINGS[name]))
+    assert_same(alone, first)
+    assert_same(alone, second)
+
+
+def test_a_small_budget_changes_nothing_either(tiny_encoder: str) -> None:
+    with cache_budget(0):
+        alone = outcome(fitted(tiny_encoder, trainable_layers=1))
+    with cache_budget(20_000):
+        small = outcome(fitted(tiny_encoder, trainable_layers=1))
+        assert cache.n_bytes <= 20_000
+    assert_same(alone, small)
+
+
+def test_decoders_too(tiny_decoder: str) -> None:
+    settings = {"trainable_layers": 1, "pooling": "last", "max_length": 64}
+    with cache_budget(0):
+        alone = outcome(fitted(tiny_decoder, **settings))
+    fitted(tiny_decoder, **settings)
+    assert_same(alone, outcome(fitted(tiny_decoder, **settings)))
+
+
+def test_words_and_numbers_too(tiny_encoder: str) -> None:
+    words = [text.split() for text in TEXTS]
+    tags = [["B-x" if len(word) > 4 else "O" for word in row] for row in words]
+    settings: dict[str, Any] = {"max_epochs": 2, "trainable_layers": 1, "random_state": 0}
+
+    def tag() -> list[Any]:
+        return TransferTokenClassifier(tiny_encoder, **settings).fit(words, tags).predict(words)
+
+    def number() -> Any:
+        regressor = TransferTextRegressor(tiny_encoder, **settings)
+        return regressor.fit(TEXTS, np.arange(24.0)).predict(TEXTS)
+
+    with cache_budget(0):
+        alone = tag(), number()
+    for _ in range(2):
+        assert tag() == alone[0]
+        assert_array_equal(number(), alone[1])
+
+
+def test_frozen_layers_read_each_text_once(
+    tiny_encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    lower = halves_module.Halves.lower
+
+    def counted(self: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        read.append(len(inputs["input_ids"]))
+        return lower(self, inputs)
+
+    monkeypatch.setattr(halves_module.Halves, "lower", counted)
+    settings = {"trainable_layers": 1, "max_epochs": 3, "label_texts": None}
+    fitted(tiny_encoder, **settings)
+    assert sum(read) - TRIAL == len(TEXTS)
+    read.clear()
+    fitted(tiny_encoder, **settings, learning_rate=1e-3)
+    assert sum(read) == TRIAL
+    with cache_budget(0):
+        read.clear()
+        fitted(tiny_encoder, **settings)
+        assert sum(read) - TRIAL >= 3 * len(TEXTS)
+
+
+def test_a_search_over_heads_encodes_once(
+    tiny_encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sktransfer.encoders.huggingface import HuggingFaceEncoder
+
+    read: list[bytes] = []
+    forward = HuggingFaceEncoder.forward
+
+    def counted(self: Any, token_ids: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        read.extend({row.numpy().tobytes() for row in token_ids})
+        return forward(self, token_ids, *args, **kwargs)
+
+    monkeypatch.setattr(HuggingFaceEncoder, "forward", counted)
+    classifier = TransferTextClassifier(tiny_encoder, max_epochs=0, label_texts=None)
+    search = GridSearchCV(classifier, {"C": [0.1, 1.0, 10.0], "class_weight": [None, "balanced"]})
+    search.fit(TEXTS, LABELS)
+    assert len(read) == len(set(read)) == len(TEXTS)
+
+
+def test_weights_are_shared_until_they_train(tiny_encoder: str) -> None:
+    first, second = (fitted(tiny_encoder, trainable_layers=1) for _ in range(2))
+    places = [
+        {name: value.data_ptr() for name, value in clf.model_.encoder.named_parameters()}
+        for clf in (first, second)
+    ]
+    shared = {name for name in places[0] if places[0][name] == places[1][name]}
+    top = first.model_.encoder.layers()[-1]
+    trained = {id(parameter) for parameter in top.parameters()}
+    named = dict(first.model_.encoder.named_parameters())
+    assert shared == {name for name, value in named.items() if id(value) not in trained}
+
+
+def test_training_leaves_the_shared_weights(tiny_encoder: str) -> None:
+    handle = resolve_encoder(tiny_encoder)
+    before = {name: p.clone() for name, p in handle.load_shared()[0].named_parameters()}
+    settings = {"learning_rate": 0.1, "early_stopping": True, "validation_fraction": 0.25}
+    classifier = fitted(tiny_encoder, trainable_layers="all", **settings)
+    classifier.set_params(warm_start=True).fit(TEXTS, LABELS)
+    for name, value in handle.load_shared()[0].named_parameters():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_load_for_others_is_independent(tiny_encoder: str) -> None:
+    handle = resolve_encoder(tiny_encoder)
+    encoder, _ = handle.load()
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.zero_()
+    assert any(parameter.any() for parameter in handle.load_shared()[0].parameters())
+
+
+def test_fine_tuned_encoders_are_told_apart(tiny_encoder: str) -> None:
+    handles: list[EncoderHandle] = [
+        fitted(tiny_encoder, learning_rate=rate).encoder_ for rate in (1e-3, 3e-3)
+    ]
+    features = [TransferTextVectorizer(handle).fit_transform(TEXTS) for handle in handles]
+    assert not np.array_equal(features[0], features[1])
+    with cache_budget(0):
+        again = TransferTextVectorizer(pickle.loads(pickle.dumps(handles[0]))).fit_transform(TEXTS)
+    assert_array_equal(features[0], again)
+
+
+def test_warm_starts_and_copies_know_what_has_changed(tiny_encoder: str) -> None:
+    def train(budget: int) -> Any:
+        with cache_budget(budget):
+            classifier = fitted(tiny_encoder, trainable_layers=1, warm_start=True)
+            classifier.predict(TEXTS)
+            classifier.set_params(trainable_layers=None).fit(TEXTS, LABELS)
+            other = copy.deepcopy(classifier).set_params(trainable_layers=1).fit(TEXTS, LABELS)
+            other = pickle.loads(pickle.dumps(other)).partial_fit(TEXTS, LABELS)
+            return classifier.predict_proba(TEXTS), other.predict_proba(TEXTS)
+
+    alone, shared = train(0), train(1 << 28)
+    assert_array_equal(alone[0], shared[0])
+    assert_array_equal(alone[1], shared[1])
+
+
+def test_adapted_encoders_share_with_nobody(tiny_encoder: str) -> None:
+    def train(seed: int) -> Any:
+        settings = {"adapt_epochs": 1, "trainable_layers": 1, "random_state": seed}
+        return fitted(tiny_encoder, **settings).predict_proba(TEXTS)
+
+    with cache_budget(0):
+        alone = [train(0), train(1)]
+    for expected, seed in zip(alone, (0, 1), strict=True):
+        assert_array_equal(train(seed), expected)
+
+
+def test_threads_get_the_same(tiny_encoder: str) -> None:
+    expected = outcome(fitted(tiny_encoder, trainable_layers=1))
+    cache.clear()
+    found: list[tuple[Any, ...]] = []
+    threads = [
+        threading.Thread(
+            target=lambda: found.append(outcome(fitted(tiny_encoder, trainable_layers=1)))
+        )
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 3
+    for each in found:
+        assert_same(expected, each)
+
+
+def test_processes_get_the_same(tiny_encoder: str) -> None:
+    classifier = TransferTextClassifier(
+        tiny_encoder, trainable_layers=1, max_epochs=1, random_state=0, device="cpu"
+    )
+    grid = {"learning_rate": [1e-3, 1e-2]}
+    results = [
+        GridSearchCV(clone(classifier), grid, cv=2, n_jobs=n_jobs, refit=False)
+        .fit(TEXTS, LABELS)
+        .cv_results_["mean_test_score"]
+        for n_jobs in (None, 2)
+    ]
+    assert_array_equal(*results)
+
+
+def test_ids_are_made_once() -> None:
+    class Letters:
+        calls = 0
+
+        def encode(self, texts: list[str]) -> list[np.ndarray]:
+            self.calls += len(texts)
+            return [np.array([ord(c) for c in text], dtype=np.int32) for text in texts]
+
+    letters = Letters()
+    first = content_ids(letters, ["ab", "c"])
+    second = content_ids(letters, ["c", "d", "ab"])
+    assert [ids.tolist() for ids in second] == [[99], [100], [97, 98]]
+    assert letters.calls == 3
+    assert second[2] is first[0]
+    with pytest.raises(ValueError, match="read-only"):
+        first[0][0] = 1
+    assert [ids.tolist() for ids in content_ids(Letters(), ["ab"])] == [[97, 98]]
