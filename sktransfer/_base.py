@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -24,14 +23,14 @@ from sklearn.utils.validation import (
     _check_sample_weight,
     check_consistent_length,
     check_is_fitted,
-    check_memory,
 )
 from torch import Tensor
 
 from sktransfer._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from sktransfer._language import ARCHITECTURES, adapted, ways_of, with_lm_head
+from sktransfer._linear import Problem, fit_lexical, solve_head
 from sktransfer._monitor import Monitor
-from sktransfer._session import LexicalChannel, ScoredRows, Session, TextRows, merge_copies
+from sktransfer._session import ScoredRows, Session, TextRows
 from sktransfer.encoders import (
     DEFAULT_ENCODER,
     Encoder,
@@ -42,7 +41,6 @@ from sktransfer.encoders import (
 from sktransfer.inputs import (
     EncodedRows,
     Form,
-    LexicalColumns,
     Row,
     distinct,
     join_ranges,
@@ -57,7 +55,7 @@ from sktransfer.runtime import (
     unique_key,
     use_device,
 )
-from sktransfer.tasks import LOSSES, LinearWeights, Task
+from sktransfer.tasks import LOSSES, Task
 from sktransfer.training import (
     SCHEDULES,
     AuxiliaryLanguage,
@@ -77,10 +75,6 @@ _FEW_ROWS = 64
 _BATCH_OF_FEW, _BATCH_OF_MANY = 32, 16
 _HEAD_SCALE = 10.0
 _HEAD_DROPOUT = 0.1
-_LEXICAL_C = 10.0
-_LEXICAL_FEATURES = 50_000
-# Words and tokens are many more than rows: for the start that a probe is, these are enough.
-_MOST_UNITS_SOLVED = 50_000
 _UNITS_AT_ONCE = 65_536
 
 
@@ -369,7 +363,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> Session:
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device, training=True)
-        source, name = None, ""
+        name = ""
         if warm:
             model, tokenizer = copy.deepcopy(self.model_), self.tokenizer_
             if model.head.linear.out_features != task.n_outputs:
@@ -391,13 +385,12 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                     dtype=dtype,
                     rng=np.random.default_rng(seed),
                 )
-                source = None  # its digest is not that of these weights
-                key = unique_key()
+                base = Base(unique_key(), len(encoder.layers()))
             else:
-                key = source.cache_key
                 encoder, tokenizer = source.load_shared(lm_head=self.lm_weight > 0)
+                base = self._new_base(source, encoder)
             model = self._new_model(encoder, task.n_outputs)
-            model.base = Base(key, len(encoder.layers()))
+            model.base = base
         model.encoder.set_chunk_length(self.max_length)
         if self.lm_weight:
             for way in ways_of(model.encoder):
@@ -414,7 +407,6 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             whole=True,
             model=model,
             tokenizer=tokenizer,
-            source=source,
             encoder_name=name or self.encoder_name_,
             device=device,
             dtype=dtype,
@@ -463,6 +455,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         weights = self._target_weights(rows)
         encoded = self._encode(rows.texts, model, session.tokenizer)
         targets = task.encode(rows.y, encoded)
+        problem = Problem(encoded, targets, weights)
+        form = (self.max_length, repr(self._form()))
         watched = self._encode_validation(session)
         self._warn_of_cuts(model, encoded, *watched)
         monitor = Monitor(
@@ -475,7 +469,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         )
         with use_device(model, session.device):
             if not warm and self.head_init == "probe":
-                self._solve_head(session, encoded, targets, weights, C=self.C)
+                solve_head(session, problem, form, C=self.C)
             data = TrainingData(
                 encoded,
                 targets,
@@ -483,6 +477,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 session.tokenizer.pad_id,
             )
             base = model.base
+            assert isinstance(model.encoder, Encoder)
             model.base = session.plan.base_after(base, model.encoder)
             lesson = RowLesson(
                 model,
@@ -492,6 +487,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 device=session.device,
                 dtype=session.dtype,
                 base=base,
+                later=session.plan.frozen_layers(len(model.encoder.layers())),
                 auxiliary=self._auxiliary(session),
             )
             result = train(
@@ -504,16 +500,15 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             )
             monitor.finish(result)
             if session.whole and self.head_refit and result.loss_curve:
-                self._solve_head(
-                    session, encoded, targets, weights, C=task.refit_c, is_frozen=False
-                )
+                solve_head(session, problem, form, C=task.refit_c)
+        has_lexical = session.whole and self.lexical_weight > 0
         return {
             **self._task_attributes(task),
             "task_": task,
             "model_": model,
             "tokenizer_": session.tokenizer,
             "encoder_name_": session.encoder_name,
-            "lexical_": self._fit_lexical(session, targets, weights),
+            "lexical_": fit_lexical(session, problem) if has_lexical else None,
             "loss_curve_": result.loss_curve,
             "validation_scores_": monitor.scores,
             "best_epoch_": monitor.best_epoch,
@@ -564,118 +559,14 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             "lexical_": None,
         }
 
-    def _solve_head(
-        self,
-        session: Session,
-        encoded: EncodedRows,
-        targets: Tensor,
-        weights: NDArray[np.float64],
-        *,
-        C: float,
-        is_frozen: bool = True,
-    ) -> None:
-        """Solve the convex problem that the head poses on the encoder's present features."""
-        model = session.model
-        solve = partial(self._solved, session, encoded, targets, weights, C, is_frozen)
-        if model.base is None or not model.base.is_whole:
-            solution = solve()
-        else:
-            shape = (self._features_key(model), str(session.dtype), session.device.type)
-            content = joblib.hash((session.rows.texts, targets.numpy(), weights, session.task, C))
-            key = ("head", model.base.key, shape, content)
-            solution = cache.remembered(key, solve, lambda found: found.coef.nbytes)
-        model.head.set_weights(torch.from_numpy(solution.coef), torch.from_numpy(solution.intercept))
-
-    def _solved(
-        self,
-        session: Session,
-        encoded: EncodedRows,
-        targets: Tensor,
-        weights: NDArray[np.float64],
-        C: float,
-        is_frozen: bool,
-    ) -> LinearWeights:
-        members, weights = merge_copies(session.rows.texts, targets, weights)
-        if encoded.units is not None:
-            kept = _some_rows(encoded.n_units[members])
-            members, weights = members[kept], weights[kept]
-        texts = [session.rows.texts[i] for i in members]
-        first, inverse = distinct(texts)
-        rows = encoded.take(members[first])
-
-        def compute() -> NDArray[np.float32]:
-            features = pooled_features(
-                session.model,
-                rows,
-                session.tokenizer.pad_id,
-                device=session.device,
-                dtype=session.dtype,
-            )
-            return np.asarray(features.numpy())
-
-        digest = None
-        if is_frozen and self.memory is not None and session.source is not None:
-            digest = session.source.digest
-        features = self._remembered(
-            [texts[i] for i in first], digest, session.model, str(session.dtype), compute
-        )
-        head = session.model.head
-        units = join_ranges(rows.unit_start[:-1][inverse], rows.n_units[inverse])
-        inputs = head.normalise(torch.from_numpy(features)).double().numpy()[units]
-        return session.task.solve(inputs, targets[members], weights, C=C)
-
-    def _remembered(
-        self,
-        texts: list[Row],
-        digest: str | None,
-        model: TransferModel,
-        precision: str,
-        compute: Callable[[], NDArray[np.float32]],
-    ) -> NDArray[np.float32]:
-        """Features of `texts`, from `memory` where an encoder of that `digest` has been there."""
+    def _new_base(self, source: EncoderHandle, encoder: Encoder) -> Base:
         memory = self.memory
-        if memory is None or digest is None:
-            return compute()
-        if isinstance(memory, os.PathLike):
-            memory = os.fspath(memory)
-        cached = check_memory(memory).cache(_frozen_features, ignore=["compute"])
-        key = (digest, *self._features_key(model), precision)
-        return np.asarray(cached(texts, key, compute=compute))
-
-    def _features_key(self, model: TransferModel) -> tuple[object, ...]:
-        """What shapes the features of a text, besides the encoder's weights."""
-        shape = (model.pooling, model.n_layers, model.n_skipped)
-        return (*shape, self.max_length, repr(self._form()))
-
-    def _fit_lexical(
-        self, session: Session, targets: Tensor, weights: NDArray[np.float64]
-    ) -> LexicalChannel | None:
-        if not session.whole or self.lexical_weight == 0:
-            return None
-        content = joblib.hash(
-            (session.rows.texts, session.rows.weights, targets.numpy(), weights, session.task)
-        )
-        # A channel without words is kept as such.
-        found = cache.remembered(
-            ("lexical", content),
-            lambda: (self._new_lexical(session, targets, weights),),
-            lambda found: 0 if found[0] is None else found[0].n_bytes,
-        )
-        return found[0]
-
-    def _new_lexical(
-        self, session: Session, targets: Tensor, weights: NDArray[np.float64]
-    ) -> LexicalChannel | None:
-        vectorizer = LexicalColumns(max_features=_LEXICAL_FEATURES)
-        texts = session.rows.texts
-        both = np.column_stack([session.rows.weights, weights])
-        members, both = merge_copies(texts, targets, both)
-        columns = vectorizer.fit_transform([texts[i] for i in members], both[:, 0])
-        if not columns.shape[1]:  # no text has a word
-            return None
-        return LexicalChannel(
-            vectorizer, session.task.solve(columns, targets[members], both[:, 1], C=_LEXICAL_C)
-        )
+        if isinstance(memory, joblib.Memory):
+            memory = memory.location
+        if memory is None:
+            return Base(source.cache_key, len(encoder.layers()))
+        # What other processes find must not depend on this one: the digest, not the key.
+        return Base(source.digest, len(encoder.layers()), folder=os.path.abspath(memory))
 
     def _adopt(self, attributes: dict[str, Any], X: Any, n_columns: int) -> None:
         for name, value in attributes.items():
@@ -808,19 +699,6 @@ def draw_seed(random_state: int | np.random.RandomState | None) -> int:
     if random_state is None:
         return int(np.random.default_rng().integers(2**31 - 1))
     return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _frozen_features(
-    texts: list[Row], key: tuple[object, ...], compute: Callable[[], NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    """Features of `texts`; `joblib.Memory` looks them up by `texts` and `key`."""
-    return compute()
-
-
-def _some_rows(n_units: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Positions of all rows, or of evenly spaced ones where they have too many units together."""
-    share = max(1.0, n_units.sum() / _MOST_UNITS_SOLVED)
-    return np.unique(np.arange(0, len(n_units), share).astype(np.intp))
 
 
 def _parts(n_units: NDArray[np.int64]) -> list[NDArray[np.intp]]:

@@ -41,8 +41,9 @@ lm_weight : float
     Weight of an auxiliary language-model loss on the texts of the rows, beside the loss of the
     task; 0.5 in GPT-1 (Radford et al., 2018).
 memory : None, str, path or joblib.Memory
-    Where to keep the frozen features of the probe between fits, as in scikit-learn's
-    Pipeline; None keeps nothing.
+    Folder in which states of frozen layers and features of the encoder are kept for other
+    processes, as in scikit-learn's Pipeline; None writes nothing. Fits of one process share
+    them in any case (see `sktransfer.runtime.set_cache_budget`).
 max_length : int
     Tokens that the encoder reads at once, at most what it can read.
 trainable_layers : int, "all" or None

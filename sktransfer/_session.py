@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sktransfer.encoders import EncoderHandle, Tokenizer
+from sktransfer.encoders import Tokenizer
 from sktransfer.inputs import EncodedRows, LexicalColumns, Row
 from sktransfer.nn import TransferModel
 from sktransfer.tasks import LinearWeights, Task
@@ -58,7 +58,7 @@ class LexicalChannel:
     @property
     def n_bytes(self) -> int:
         """Memory that it takes, roughly."""
-        return self.weights.coef.nbytes + 100 * self.weights.coef.shape[1]
+        return int(self.weights.coef.nbytes + 100 * self.weights.coef.shape[1])
 
     def scores(self, texts: Sequence[Row]) -> NDArray[np.float32]:
         """Scores (n_rows, n_outputs) of `texts`."""
@@ -92,7 +92,6 @@ class Session:
     whole: bool
     model: TransferModel
     tokenizer: Tokenizer
-    source: EncoderHandle | None
     encoder_name: str
     device: torch.device
     dtype: torch.dtype

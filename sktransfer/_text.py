@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any, Literal, Self
 
 import joblib
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._base import BaseTransferEstimator, fit_context
 from sktransfer._callbacks import with_callbacks
+from sktransfer._onnx import Ending, onnx_arrays, write_onnx
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
 from sktransfer.inputs import Form, TextForm
 
@@ -135,6 +139,78 @@ class BaseTextEstimator(BaseTransferEstimator):
             If the loss is not finite. As after every error, the estimator stays as it was.
         """
         return self._fit(X, y, sample_weight, X_val, y_val, unlabeled)
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted network as an ONNX graph, from token ids to scores.
+
+        The graph has the one output ``scores``, of shape (n_samples, n_outputs): a classifier's
+        are logits in the order of `classes_`, whose softmax (of multilabel targets: sigmoid) is
+        `predict_proba`; a regressor's are its predictions. What it reads is what `onnx_inputs`
+        gives: tokenising and the TF-IDF of the lexical channel are no part of it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write. Networks above 2 GB have their weights in a file beside it.
+
+        Raises
+        ------
+        ImportError
+            If the extra is not installed: ``pip install "sktransfer[onnx]"``.
+        ValueError
+            If the encoder is recurrent.
+
+        See Also
+        --------
+        onnx_inputs : What the graph is fed with.
+
+        Examples
+        --------
+        >>> import onnxruntime  # doctest: +SKIP
+        >>> classifier.to_onnx("classifier.onnx")  # doctest: +SKIP
+        >>> session = onnxruntime.InferenceSession("classifier.onnx")  # doctest: +SKIP
+        >>> session.run(["scores"], classifier.onnx_inputs(texts))  # doctest: +SKIP
+        """
+        check_is_fitted(self)
+        texts = [" ".join(["a"] * 4 * self.max_length), "a b c"]
+        n_columns = self.n_features_in_
+        example: Any = texts if n_columns == 1 else [tuple([text] * n_columns) for text in texts]
+        rows = self._encode(example, self.model_, self.tokenizer_)
+        task = self.task_
+        n_outputs = self.model_.head.linear.out_features
+        blend = None
+        if self.lexical_ is not None:
+            blend = functools.partial(task.blend, weight=self.lexical_weight)
+        ending = Ending.of(
+            blend,
+            np.broadcast_to(getattr(task, "scale", 1.0), n_outputs),
+            np.broadcast_to(getattr(task, "centre", 0.0), n_outputs),
+        )
+        write_onnx(self.model_, rows, self.tokenizer_.pad_id, ending, path)
+
+    def onnx_inputs(self, X: Any) -> dict[str, NDArray[Any]]:
+        """Arrays that the graph of `to_onnx` reads for `X`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts; all of them are padded to the longest, so give a moderate number at once.
+
+        Returns
+        -------
+        dict of str to ndarray
+            ``token_ids``, ``attention_mask`` and ``pool_mask`` (which tokens are pooled) of shape
+            (n_windows, n_tokens); ``window_index`` (n_samples, most windows of a sample), filled
+            up with -1; for rows of several texts ``segment_ids``; and where there is a lexical
+            channel, its ``lexical_scores`` (n_samples, n_outputs).
+        """
+        check_is_fitted(self)
+        texts = self._check_rows(X, reset=False)
+        rows = self._encode(texts, self.model_, self.tokenizer_)
+        arrays = onnx_arrays(rows, self.tokenizer_.pad_id)
+        if self.lexical_ is not None:
+            arrays["lexical_scores"] = self.lexical_.scores(texts)
+        return arrays
 
     def _form(self) -> Form:
         return TextForm(self.long_texts, self.symmetric)

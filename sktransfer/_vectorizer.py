@@ -19,7 +19,7 @@ from sktransfer._guided import BaseGuided
 from sktransfer.encoders import DEFAULT_ENCODER, Encoder, EncoderHandle, resolve_encoder
 from sktransfer.inputs import Form, TextForm, distinct
 from sktransfer.nn import TransferModel
-from sktransfer.runtime import isolated_seed, resolve_device, resolve_precision
+from sktransfer.runtime import isolated_seed, resolve_device
 
 
 @documented
@@ -38,8 +38,8 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     normalize : bool, default=True
         Whether features have length one.
     memory : None, str, path or joblib.Memory
-        Where to keep the features of an encoder that is not fine-tuned, as in scikit-learn's
-        Pipeline; None keeps nothing.
+        Folder in which features of an encoder that is not fine-tuned are kept for other
+        processes, as in scikit-learn's Pipeline; None writes nothing.
     max_epochs : int or "auto", default="auto"
         Passes over the rows if there is `y`; ``"auto"`` makes more of them the fewer rows there
         are. With 0 the encoder stays as it is, and `y` is not read.
@@ -150,7 +150,6 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             return self
         with self._guided(y):
             super().fit(X, y, sample_weight, X_val, y_val)
-        self._digest = None
         return self
 
     def fit_transform(
@@ -194,14 +193,7 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         rows = self._encode(texts, self.model_, self.tokenizer_)
         self._warn_of_cuts(self.model_, rows)
         first, inverse = distinct(texts)
-        precision = resolve_precision(self.precision, resolve_device(self.device), training=False)
-        features = self._remembered(
-            [texts[i] for i in first],
-            self._digest,
-            self.model_,
-            str(precision),
-            lambda: np.asarray(self._features(rows.take(first)).numpy()),
-        )[:, 0]
+        features = self._features(rows.take(first)).numpy()[:, 0]
         if self.normalize:
             features = to_unit_length(features)
         return features[inverse]
@@ -227,12 +219,12 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         }
         if not (self.warm_start and hasattr(self, "model_")):
             source = resolve_encoder(self.encoder)
-            encoder, tokenizer = source.load()
+            encoder, tokenizer = source.load_shared()
             with isolated_seed(self._draw_seed(), resolve_device("cpu")):
                 attributes["model_"] = self._new_model(encoder, 1)
+            attributes["model_"].base = self._new_base(source, encoder)
             attributes["tokenizer_"] = tokenizer
             attributes["encoder_name_"] = source.name
-            attributes["_digest"] = None if self.memory is None else source.digest
         self._adopt(attributes, X, self._form().n_columns(texts))
 
     def _form(self) -> Form:

@@ -627,25 +627,6 @@ def test_batch_size_beyond_the_rows(make):
     assert make(batch_size=1, max_epochs=1).fit(TEXTS[:8], LABELS[:8]).n_iter_ == 1
 
 
-def test_memory_keeps_the_frozen_features(make, tmp_path, monkeypatch):
-    plain = make(max_epochs=0).fit(TEXTS, LABELS).predict_proba(NEW_TEXTS)
-    cached = make(max_epochs=0, memory=tmp_path)
-    assert_array_equal(clone(cached).fit(TEXTS, LABELS).predict_proba(NEW_TEXTS), plain)
-    assert any(tmp_path.iterdir())
-
-    def fail(*args, **kwargs):
-        raise AssertionError("the encoder ran again")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("sktransfer._base.pooled_features", fail)
-        other = clone(cached).set_params(C=1e-3).fit(TEXTS, LABELS)
-        again = clone(cached).fit(TEXTS, LABELS)
-        with pytest.raises(AssertionError, match="ran again"):
-            clone(cached).set_params(pooling="max").fit(TEXTS, LABELS)
-    assert_array_equal(again.predict_proba(NEW_TEXTS), plain)
-    assert not np.array_equal(other.predict_proba(NEW_TEXTS), plain)
-
-
 def test_early_stopping_on_a_part_of_the_rows(make):
     classifier = make(early_stopping=True, max_epochs=30, n_iter_no_change=2)
     classifier.fit(TEXTS, LABELS)

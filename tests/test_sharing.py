@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import pickle
+import shutil
 import threading
+from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -23,7 +26,7 @@ from sktransfer import (
 )
 from sktransfer.encoders import EncoderHandle, resolve_encoder
 from sktransfer.inputs._tokens import content_ids
-from sktransfer.runtime import cache, cache_budget
+from sktransfer.runtime import _store, cache, cache_budget
 
 TEXTS = [
     "the film was good", "a bad and boring plot", "we love this movie", "the worst actor",
@@ -53,6 +56,20 @@ def empty_cache() -> Any:
     cache.clear()
     yield
     cache.clear()
+
+
+@pytest.fixture(scope="module")
+def deep_encoder(tiny_encoder: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a four-layer BERT."""
+    from transformers import AutoConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("deep_encoder")
+    config = AutoConfig.from_pretrained(tiny_encoder, num_hidden_layers=4)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    shutil.copy(Path(tiny_encoder, "tokenizer.json"), folder)
+    return str(folder)
 
 
 def fitted(encoder: str, X: Any = TEXTS, **parameters: Any) -> TransferTextClassifier:
@@ -131,9 +148,9 @@ def test_frozen_layers_read_each_text_once(
     read: list[int] = []
     lower = halves_module.Halves.lower
 
-    def counted(self: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def counted(self: Any, inputs: dict[str, torch.Tensor], *args: Any) -> Any:
         read.append(len(inputs["input_ids"]))
-        return lower(self, inputs)
+        return lower(self, inputs, *args)
 
     monkeypatch.setattr(halves_module.Halves, "lower", counted)
     settings = {"trainable_layers": 1, "max_epochs": 3, "label_texts": None}
@@ -146,6 +163,24 @@ def test_frozen_layers_read_each_text_once(
         read.clear()
         fitted(tiny_encoder, **settings)
         assert sum(read) - TRIAL >= 3 * len(TEXTS)
+
+
+def test_unfreezing_reads_each_text_once(
+    deep_encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"gradual_unfreezing": True, "max_epochs": 4, "label_texts": None}
+    with cache_budget(0):
+        alone = outcome(fitted(deep_encoder, **settings))
+    read: list[int] = []
+    lower = halves_module.Halves.lower
+
+    def counted(self: Any, inputs: dict[str, torch.Tensor], *args: Any) -> Any:
+        read.append(len(inputs["input_ids"]))
+        return lower(self, inputs, *args)
+
+    monkeypatch.setattr(halves_module.Halves, "lower", counted)
+    assert_same(alone, outcome(fitted(deep_encoder, **settings)))
+    assert sum(read) - 3 * TRIAL == len(TEXTS)  # three of four epochs have frozen layers
 
 
 def test_a_search_over_heads_encodes_once(
@@ -267,6 +302,74 @@ def test_processes_get_the_same(tiny_encoder: str) -> None:
         for n_jobs in (None, 2)
     ]
     assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("kind", ["path", "str", "joblib"])
+def test_a_folder_outlives_the_process(
+    tiny_encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    folder = tmp_path / "kept"
+    memory: Any = {"path": folder, "str": str(folder), "joblib": joblib.Memory(folder, verbose=0)}
+    settings = {"max_epochs": 0, "memory": memory[kind]}
+    plain = outcome(fitted(tiny_encoder, max_epochs=0))
+    cache.clear()
+    assert_same(plain, outcome(fitted(tiny_encoder, **settings)))
+    assert list(folder.rglob("*.safetensors"))
+    cache.clear()
+    _store._shelf.cache_clear()  # as a new process
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("the encoder ran again")
+
+    monkeypatch.setattr("sktransfer.encoders.huggingface.HuggingFaceEncoder.forward", fail)
+    with cache_budget(0):
+        assert_same(plain, outcome(fitted(tiny_encoder, **settings)))
+        fitted(tiny_encoder, **settings, C=1e-3)
+        for other in ({"pooling": "max"}, {"precision": "bfloat16"}, {"pooling_layers": 2}):
+            with pytest.raises(AssertionError, match="ran again"):
+                fitted(tiny_encoder, **settings, **other)
+    classifier = fitted(tiny_encoder, **settings)
+    with pytest.raises(AssertionError, match="ran again"):
+        classifier.predict(["a text that nobody has read"])
+
+
+def test_a_folder_keeps_states_of_frozen_layers(tiny_encoder: str, tmp_path: Path) -> None:
+    settings = {"trainable_layers": 1, "memory": tmp_path}
+    plain = outcome(fitted(tiny_encoder, trainable_layers=1))
+    for _ in range(2):
+        cache.clear()
+        _store._shelf.cache_clear()
+        with cache_budget(0):
+            assert_same(plain, outcome(fitted(tiny_encoder, **settings)))
+    files = sorted(tmp_path.rglob("*.safetensors"))
+    fitted(tiny_encoder, **settings, learning_rate=1e-3).predict(TEXTS)
+    assert sorted(tmp_path.rglob("*.safetensors")) == files
+
+
+def test_nothing_is_written_unasked(
+    tiny_encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for memory in (None, joblib.Memory(None)):
+        fitted(tiny_encoder, trainable_layers=1, memory=memory).predict(TEXTS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_file_is_passed_over(tiny_encoder: str, tmp_path: Path) -> None:
+    plain = outcome(fitted(tiny_encoder, max_epochs=0, memory=tmp_path))
+    for path in tmp_path.rglob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:100])
+    cache.clear()
+    _store._shelf.cache_clear()
+    assert_same(plain, outcome(fitted(tiny_encoder, max_epochs=0, memory=tmp_path)))
+
+
+def test_a_folder_that_cannot_be_written(tiny_encoder: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    classifier = TransferTextClassifier(tiny_encoder, memory=tmp_path / "file", max_epochs=0)
+    with pytest.raises(ValueError, match="memory: cannot write to"):
+        classifier.fit(TEXTS, LABELS)
+    assert not hasattr(classifier, "model_")
 
 
 def test_ids_are_made_once() -> None:

@@ -305,21 +305,6 @@ def test_warm_start_keeps_what_was_learnt(make):
     assert_array_equal(vectorizer.transform(TEST), make().fit(TEXTS).transform(TEST))
 
 
-def test_memory_keeps_the_features_of_a_frozen_encoder(make, tmp_path, monkeypatch):
-    memory = tmp_path / "features"
-    expected = make().fit(TEXTS).transform(TEST)
-    assert_array_equal(make(memory=memory).fit(TEXTS).transform(TEST), expected)
-    other_layer = make(memory=memory, layer=0).fit(TEXTS).transform(TEST)
-    assert not np.allclose(other_layer, expected)
-    tuned = make(memory=memory, max_epochs=1).fit(TEXTS, LABELS).transform(TEST)
-    assert not np.allclose(tuned, expected, atol=1e-4)
-    vectorizer = make(memory=memory).fit(TEXTS)
-    monkeypatch.setattr(vectorizer, "_features", None)
-    assert_array_equal(vectorizer.transform(TEST), expected)
-    with pytest.raises(TypeError):
-        vectorizer.transform(TEST[::-1])
-
-
 def test_a_probe_remembers_its_layer(make, tmp_path):
     """A fine-tune with `memory` starts from the probe on the features of its own layer."""
     for layer in (-1, 0):

@@ -64,12 +64,17 @@ class Halves:
         passed = [_Passed(block, n_outputs) for block in blocks]
         self._upper_blocks = list(blocks)[depth:]
         self._first_passed = passed[depth]
+        self._lower_blocks = list(blocks)[:depth]
         self._lower = _with_blocks(model, blocks, [*list(blocks)[:depth], *passed[depth:]])
         self._upper = _with_blocks(model, blocks, [*passed[:depth], *self._upper_blocks])
 
-    def lower(self, inputs: dict[str, Tensor]) -> Tensor:
-        """States (W, T, hidden_size) that the lower layers hand to the upper ones."""
-        return token_states(self._lower, [self._first_passed], inputs)[-1]
+    def lower(self, inputs: dict[str, Tensor], depths: Sequence[int] = ()) -> tuple[Tensor, ...]:
+        """States (W, T, hidden_size) that the lower layers hand to the upper ones.
+
+        Then those above the lowest layers of each number in `depths`, which fall.
+        """
+        tops = [*(self._lower_blocks[depth] for depth in depths[::-1]), self._first_passed]
+        return token_states(self._lower, tops, inputs)[1:]
 
     def upper(
         self, states: Tensor, inputs: dict[str, Tensor], n_layers: int = 1
@@ -115,9 +120,7 @@ class _Passed(nn.Module):
         return states if self.n_outputs is None else (states, *[None] * (self.n_outputs - 1))
 
 
-_known: weakref.WeakKeyDictionary[nn.Module, dict[int, Halves | None]] = (
-    weakref.WeakKeyDictionary()
-)
+_known: weakref.WeakKeyDictionary[nn.Module, dict[int, Halves | None]] = weakref.WeakKeyDictionary()
 
 
 def halves_of(
@@ -152,7 +155,7 @@ def _verified_halves(
         finally:
             hook.remove()
         halves = Halves(model, blocks, depth, n_outputs=found[0])
-        again = halves.upper(halves.lower(example), example)[0]
+        again = halves.upper(halves.lower(example)[0], example)[0]
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
         return None
     finally:
@@ -175,5 +178,3 @@ def _with_blocks(
         for name, child in module._modules.items()
     }
     return changed
-
-

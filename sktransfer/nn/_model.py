@@ -44,11 +44,14 @@ class Base:
         Number of the lowest layers that, like the embeddings, have not been trained since.
     is_whole : bool, default=True
         Whether nothing has.
+    folder : str or None, default=None
+        Where what it gives of texts is kept, besides the memory of the process.
     """
 
     key: str
     depth: int
     is_whole: bool = True
+    folder: str | None = None
 
 
 def own_weights(parameters: Iterable[nn.Parameter]) -> None:

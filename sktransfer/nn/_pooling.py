@@ -142,4 +142,4 @@ def _pool(states: Tensor, mask: Tensor, counts: Tensor, part: str) -> Tensor:
         return states.masked_fill(~mask.unsqueeze(2), -torch.inf).amax(dim=1)
     positions = torch.arange(mask.shape[1], device=mask.device)
     last = (positions * mask).amax(dim=1)
-    return states[torch.arange(len(states), device=states.device), last]
+    return states[torch.arange(states.shape[0], device=states.device), last]

@@ -18,9 +18,11 @@ from sktransfer.runtime._device import (
     width_multiple,
 )
 from sktransfer.runtime._seeds import isolated_seed, rng_state, set_rng_state
+from sktransfer.runtime._store import Kept
 
 __all__ = [
     "ByteCache",
+    "Kept",
     "autocast",
     "cache",
     "cache_budget",

@@ -154,7 +154,7 @@ def set_cache_budget(n_bytes: int) -> int:
     >>> set_cache_budget(before)
     200000000
     """
-    if not isinstance(n_bytes, int) or isinstance(n_bytes, bool):
+    if not isinstance(n_bytes, int):
         raise TypeError(f"n_bytes must be an int, got {type(n_bytes).__name__}.")
     if n_bytes < 0:
         raise ValueError(f"n_bytes must not be negative, got {n_bytes}.")

@@ -6,13 +6,13 @@ import contextlib
 import ctypes
 import functools
 import gc
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -29,7 +29,8 @@ def resolve_device(device: str) -> torch.device:
     Parameters
     ----------
     device : str
-        ``"auto"`` (CUDA, else Apple's MPS, else CPU) or any PyTorch device string.
+        ``"auto"`` (CUDA, else Apple's MPS, else CPU) or any PyTorch device string. Jobs in
+        processes of their own are spread over several CUDA devices.
 
     Returns
     -------
@@ -43,7 +44,7 @@ def resolve_device(device: str) -> torch.device:
     """
     if device == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
+            return torch.device("cuda", _cuda_index())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         resolved = torch.device(device)
@@ -63,6 +64,14 @@ def resolve_device(device: str) -> torch.device:
             f"device={device!r}: this machine has {torch.cuda.device_count()} CUDA device(s)."
         )
     return resolved
+
+
+def _cuda_index() -> int:
+    """The current device; in a process that another one started, one by its number."""
+    n_devices = torch.cuda.device_count()
+    if n_devices > 1 and multiprocessing.parent_process() is not None:
+        return os.getpid() % n_devices  # jobs that are started together follow each other
+    return int(torch.cuda.current_device())
 
 
 def resolve_precision(precision: str, device: torch.device, *, training: bool) -> torch.dtype:
@@ -118,8 +127,36 @@ class _PlainAttention(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if func is functional.scaled_dot_product_attention:
-            return torch.ops.aten._scaled_dot_product_attention_math(*args, **(kwargs or {}))[0]
+            return _attend(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    if attn_mask is not None and attn_mask.dtype is torch.bool:
+        allowed = attn_mask
+        attn_mask = torch.zeros(allowed.shape, dtype=query.dtype, device=query.device)
+        attn_mask.masked_fill_(~allowed, -torch.inf)
+    with torch.autocast("cpu", enabled=False):  # its own products run in float32
+        attended: Tensor = torch.ops.aten._scaled_dot_product_attention_math(
+            query,
+            key,
+            value,
+            attn_mask,
+            dropout_p,
+            is_causal,
+            scale=scale,
+            enable_gqa=enable_gqa,
+        )[0]
+    return attended
 
 
 @contextlib.contextmanager

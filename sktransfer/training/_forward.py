@@ -12,13 +12,13 @@ from torch import Tensor
 from sktransfer.inputs import EncodedRows
 from sktransfer.inputs._batches import collate_windows, split_by_width
 from sktransfer.nn import TransferModel, pool_windows
-from sktransfer.runtime import autocast, cache, is_out_of_memory, token_budget, width_multiple
+from sktransfer.runtime import Kept, autocast, is_out_of_memory, token_budget, width_multiple
 from sktransfer.training._frozen import FrozenLayers, enough_windows, window_key
 
 _WINDOWS_AT_ONCE = 4096
 
-# Vectors (n_units, n_layers, n_parts, hidden_size) of a window, and the tokens in each.
-_WindowVectors = tuple[Tensor, Tensor]
+# Vectors (n_units, n_layers, n_parts, hidden_size) of windows, and the tokens in each.
+Tensors = tuple[Tensor, ...]
 
 
 @torch.inference_mode()
@@ -65,8 +65,12 @@ class _Pass:
         self.device, self.dtype = device, dtype
         self.multiple = width_multiple(device, dtype)
         self.frozen = None
+        self.kept: Kept | None = None
         base = model.base
-        if base is not None and not base.is_whole:
+        if base is not None and base.is_whole:
+            shape = (model.pooling, model.n_layers, model.n_skipped, rows.n_prefix, rows.n_suffix)
+            self.kept = Kept(("vectors", base.key, *shape, str(dtype), device.type), base.folder)
+        elif base is not None:
             self.frozen = FrozenLayers.below(
                 model, base, base.depth, pad_id, device=device, dtype=dtype
             )
@@ -78,9 +82,10 @@ class _Pass:
         """Vectors (n, n_layers, n_parts, hidden_size) and token counts (n,) of windows or units."""
         rows = self.rows
         keys = self._keys()
-        known: dict[int, _WindowVectors] = {}
-        if keys is not None:
-            found = ((window, cache.get(key)) for window, key in enumerate(keys))
+        known: dict[int, Tensors] = {}
+        computed: dict[Hashable, Tensors] = {}
+        if self.kept is not None:
+            found = ((window, self.kept.get(key)) for window, key in enumerate(keys))
             known = {window: value for window, value in found if value is not None}
         for window, (part, count) in known.items():
             self._fill(np.array([window]), part, count)
@@ -102,8 +107,14 @@ class _Pass:
                 pending += [windows[half:], windows[:half]]
                 continue
             self._fill(windows, vectors, counts)
-            if keys is not None:
-                self._keep([keys[window] for window in windows.tolist()], windows)
+            if self.kept is not None:
+                sizes = [len(self._places(np.array([window]))) for window in windows.tolist()]
+                parts = zip(vectors.split(sizes), counts.split(sizes), strict=True)
+                for window, own in zip(windows.tolist(), parts, strict=True):
+                    # Not views of the whole group, which would be kept with each of them.
+                    computed[keys[window]] = tuple(tensor.clone() for tensor in own)
+        if self.kept is not None:
+            self.kept.put(computed)
         assert self.vectors is not None, "no rows"
         return self.vectors, self.counts
 
@@ -114,17 +125,10 @@ class _Pass:
         self.vectors[places] = vectors
         self.counts[places] = counts
 
-    def _keep(self, keys: list[Hashable], windows: NDArray[np.integer]) -> None:
-        assert self.vectors is not None
-        for key, window in zip(keys, windows.tolist(), strict=True):
-            places = self._places(np.array([window]))
-            part = self.vectors[places], self.counts[places]
-            cache.put(key, part, n_bytes=part[0].nbytes + part[1].nbytes)
-
     def _places(self, windows: NDArray[np.integer]) -> NDArray[np.integer]:
         return windows if self.rows.units is None else self.rows.units.of_windows(windows)
 
-    def _encode(self, windows: NDArray[np.integer]) -> _WindowVectors:
+    def _encode(self, windows: NDArray[np.integer]) -> Tensors:
         """Vectors of some windows of one width, on the CPU."""
         rows = self.rows
         several = enough_windows(windows, int(rows.lengths[windows].max()))
@@ -135,20 +139,18 @@ class _Pass:
         n_kept = len(self._places(windows))
         return vectors[:n_kept].cpu(), counts[:n_kept].cpu()
 
-    def _keys(self) -> list[Hashable] | None:
-        """What the vectors of each window follow from, if the encoder is as it was loaded."""
-        model, rows = self.model, self.rows
-        if model.base is None or not model.base.is_whole:
-            return None
-        shape = (model.pooling, model.n_layers, model.n_skipped, rows.n_prefix, rows.n_suffix)
-        common = ("vectors", model.base.key, shape, str(self.dtype), self.device.type)
+    def _keys(self) -> list[Hashable]:
+        """What the vectors of each window follow from, besides the encoder."""
+        rows = self.rows
+        if self.kept is None:
+            return []
         pooled = zip(rows.pool_start.tolist(), rows.pool_stop.tolist(), strict=True)
         positions: list[bytes] = [b""] * len(rows.lengths)
         if rows.units is not None and rows.units.position is not None:
             parts = np.split(rows.units.position, rows.units.start[1:-1])
             positions = [part.tobytes() for part in parts]
         return [
-            (common, window_key(rows, window), *places, position)
+            (window_key(rows, window), *places, position)
             for window, (places, position) in enumerate(zip(pooled, positions, strict=True))
         ]
 

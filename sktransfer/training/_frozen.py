@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from sktransfer.encoders import Encoder, Halves
 from sktransfer.inputs import EncodedRows
 from sktransfer.inputs._batches import Batch, collate_windows, split_by_width
 from sktransfer.nn import Base, TransferModel
-from sktransfer.runtime import autocast, cache, token_budget, width_multiple
+from sktransfer.runtime import Kept, autocast, cache, token_budget, width_multiple
 
 # Of fewer tokens a matrix product may take another path, and end in other last digits.
 _LEAST_TOKENS = 16
@@ -23,15 +25,13 @@ def window_key(rows: EncodedRows, window: int) -> tuple[bytes, int]:
     return rows.windows[window].tobytes(), segment
 
 
-def enough_windows(
-    windows: NDArray[np.integer], width: int
-) -> NDArray[np.integer]:
+def enough_windows(windows: NDArray[np.integer], width: int) -> NDArray[np.integer]:
     """`windows`, some of them again where they are too few tokens."""
     return np.resize(windows, max(len(windows), -(-_LEAST_TOKENS // width)))
 
 
 class FrozenLayers:
-    """The lower layers of a model's encoder, whose states are kept from step to step and fit to fit.
+    """The lower layers of a model's encoder, whose states are kept from step to step.
 
     Windows of one width pass through them together, so that the states of a window do not depend
     on the windows beside it: what was kept equals, to the last bit, what would be computed.
@@ -42,8 +42,9 @@ class FrozenLayers:
         Has the encoder.
     halves : Halves
         Of its encoder.
-    key : tuple of str and int
-        Tells the lower layers from others: key and depth of the base that they are as in.
+    kept : dict of int to Kept
+        States that these lower layers gave, and perhaps fewer of them, by their number, which
+        falls.
     pad_id : int
         Fills windows up.
     device, dtype : torch.device, torch.dtype
@@ -54,7 +55,7 @@ class FrozenLayers:
         self,
         model: TransferModel,
         halves: Halves,
-        key: tuple[str, int],
+        kept: dict[int, Kept],
         pad_id: int,
         *,
         device: torch.device,
@@ -62,7 +63,8 @@ class FrozenLayers:
     ) -> None:
         self.model, self.halves, self.pad_id = model, halves, pad_id
         self.device, self.dtype = device, dtype
-        self.key = ("states", *key, str(dtype), device.type)
+        self.kept = kept
+        self._own = next(iter(kept.values()))
 
     @classmethod
     def below(
@@ -72,10 +74,14 @@ class FrozenLayers:
         n_frozen: int,
         pad_id: int,
         *,
+        later: Sequence[int] = (),
         device: torch.device,
         dtype: torch.dtype,
     ) -> FrozenLayers | None:
-        """As many of the lowest `n_frozen` layers as are as in `base` and not pooled, or None."""
+        """As many of the lowest `n_frozen` layers as are as in `base` and not pooled, or None.
+
+        States above the numbers of layers in `later` are kept on the way.
+        """
         if base is None:
             return None
         encoder = model.encoder
@@ -85,7 +91,20 @@ class FrozenLayers:
         halves = encoder.halves(depth) if depth > 0 else None
         if halves is None:
             return None
-        return cls(model, halves, (base.key, depth), pad_id, device=device, dtype=dtype)
+        kept = {
+            number: Kept(("states", base.key, number, str(dtype), device.type), base.folder)
+            for number in (depth, *sorted({n for n in later if 0 < n < depth}, reverse=True))
+        }
+        return cls(model, halves, kept, pad_id, device=device, dtype=dtype)
+
+    def read_ahead(self, rows: EncodedRows) -> None:
+        """Compute what can be kept of all windows, in larger groups than those of a step."""
+        encoder = self.model.encoder
+        assert isinstance(encoder, Encoder)
+        n_bytes = 4 * encoder.hidden_size * int(rows.lengths.sum())
+        n_bytes *= len(self.kept)
+        if self._own.has_folder or n_bytes < cache.budget // 2:
+            self._window_states(rows, np.arange(len(rows.lengths)))
 
     def token_states(self, batch: Batch, rows: EncodedRows) -> tuple[Tensor, ...]:
         """What ``model.states(batch)`` gives; `batch` consists of windows of `rows`."""
@@ -102,25 +121,33 @@ class FrozenLayers:
 
     def _window_states(self, rows: EncodedRows, windows: NDArray[np.integer]) -> list[Tensor]:
         """States (n_tokens, hidden_size) of each window, on the CPU."""
-        keys = [(self.key, window_key(rows, window)) for window in windows.tolist()]
-        states: list[Tensor | None] = [cache.get(key) for key in keys]
+        keys = [window_key(rows, window) for window in windows.tolist()]
+        known = {key: self._own.get(key) for key in keys}
+        states = [None if found is None else found[0] for found in map(known.get, keys)]
         missing = np.array([i for i, found in enumerate(states) if found is None], dtype=np.intp)
+        computed: dict[int, dict[Hashable, tuple[Tensor]]] = {depth: {} for depth in self.kept}
         multiple = width_multiple(self.device, self.dtype)
         budget = token_budget(self.device, training=False)
         lengths = rows.lengths[windows[missing]]
         for group in split_by_width(lengths, multiple, budget):
             places = missing[group]
-            for place, found in zip(
-                places.tolist(), self._compute(rows, windows[places]), strict=True
-            ):
+            columns = self._compute(rows, windows[places])
+            for column, values in zip(columns, computed.values(), strict=True):
+                values |= {
+                    keys[place]: (found,)
+                    for place, found in zip(places.tolist(), column, strict=True)
+                }
+            for place, found in zip(places.tolist(), columns[0], strict=True):
                 states[place] = found
-                cache.put(keys[place], found, n_bytes=found.nbytes)
+        for depth, values in computed.items():
+            self.kept[depth].put(values)
         return [found for found in states if found is not None]
 
     # Kept states may be read by a later training, which inference mode would not allow.
     @torch.inference_mode(False)
     @torch.no_grad()
-    def _compute(self, rows: EncodedRows, windows: NDArray[np.integer]) -> list[Tensor]:
+    def _compute(self, rows: EncodedRows, windows: NDArray[np.integer]) -> list[list[Tensor]]:
+        """States of each window above all lower layers, then above fewer and fewer of them."""
         encoder = self.model.encoder
         assert isinstance(encoder, Encoder)
         multiple = width_multiple(self.device, self.dtype)
@@ -128,6 +155,9 @@ class FrozenLayers:
         batch = collate_windows(rows, several, self.pad_id, multiple=multiple).to(self.device)
         inputs = encoder.inputs(batch.token_ids, batch.attention_mask, batch.segment_ids)
         with autocast(self.device, self.dtype):
-            states = self.halves.lower(inputs).cpu()
+            layers = self.halves.lower(inputs, [*self.kept][1:])
         lengths = rows.lengths[windows].tolist()
-        return [part[:length].clone() for part, length in zip(states, lengths, strict=False)]
+        return [
+            [part[:length].clone() for part, length in zip(states.cpu(), lengths, strict=False)]
+            for states in layers
+        ]

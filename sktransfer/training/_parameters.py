@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
@@ -47,6 +47,13 @@ class TrainingPlan:
         layers_per_epoch = max(1, math.ceil(n_layers / self.n_epochs))
         return min(n_layers, layers_per_epoch * (epoch + 1))
 
+    def frozen_layers(self, n_layers: int) -> list[int]:
+        """How many of `n_layers`, from the bottom, are frozen in each epoch."""
+        if self.trainable_layers == "all":
+            return []
+        unfrozen = (self.unfrozen_layers(epoch, n_layers) for epoch in range(self.n_epochs))
+        return [n_layers - n for n in unfrozen]
+
     def base_after(self, base: Base | None, encoder: Encoder) -> Base | None:
         """What is left of a model's `base` by a training under this plan."""
         if base is None or not self.n_epochs or self.trainable_layers == 0:
@@ -56,7 +63,7 @@ class TrainingPlan:
         n_layers = len(encoder.layers())
         n_trained = n_layers if self.trainable_layers is None else self.trainable_layers
         depth = min(base.depth, max(0, n_layers - n_trained))
-        return Base(base.key, depth, is_whole=base.is_whole and not n_layers)
+        return replace(base, depth=depth, is_whole=base.is_whole and not n_layers)
 
 
 def trainable_stack(model: TrainableModel, plan: TrainingPlan) -> list[list[nn.Module]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,8 @@ class RowLesson:
         Where the model lies and the precision of its matrix products.
     base : Base, default=None
         What of the encoder is as it was loaded.
+    later : sequence of int, default=()
+        Numbers of the lowest layers that are frozen in some epoch.
     auxiliary : AuxiliaryLanguage, default=None
         Language modelling beside the task.
     """
@@ -72,13 +74,14 @@ class RowLesson:
         device: torch.device,
         dtype: torch.dtype,
         base: Base | None = None,
+        later: Sequence[int] = (),
         auxiliary: AuxiliaryLanguage | None = None,
     ) -> None:
         self.model, self.data, self.objective = model, data, objective
         self.auxiliary = auxiliary
         self.batch_size, self.device, self.dtype = batch_size, device, dtype
         self.row_tokens = _training_tokens(data.rows)
-        self.base = base
+        self.base, self.later = base, later
         self._frozen: FrozenLayers | None = None
         self._fixed: Tensor | None = None
 
@@ -98,7 +101,12 @@ class RowLesson:
             if is_fixed
             else None
         )
-        self._frozen = FrozenLayers.below(self.model, self.base, n_frozen(self.model), pad_id, **place)
+        frozen = FrozenLayers.below(
+            self.model, self.base, n_frozen(self.model), pad_id, later=self.later, **place
+        )
+        if frozen is not None:
+            frozen.read_ahead(self.data.rows)
+        self._frozen = frozen
         return iter(epoch_batches(self.row_tokens, self.batch_size, rng))
 
     def carried(self) -> list[Tensor]:

@@ -224,7 +224,7 @@ def test_halves_together_are_the_whole(case, request):
             continue
         n_states = n_blocks - depth + 1
         with torch.no_grad():
-            lower = halves.lower(inputs)
+            lower = halves.lower(inputs)[0]
             upper = halves.upper(lower, inputs, n_states)
             whole = encoder(token_ids, mask, n_states)
         assert len(upper) == n_states
@@ -245,7 +245,7 @@ def test_halves_share_the_weights_and_train(case):
     token_ids, mask = batch()
     inputs = encoder.inputs(token_ids, mask)
     with torch.no_grad():
-        lower = halves.lower(inputs)
+        lower = halves.lower(inputs)[0]
     halves.upper(lower, inputs)[0].square().sum().backward()
     top, *others = encoder.layers()[::-1]
     assert any(parameter.grad is not None for parameter in top.parameters())

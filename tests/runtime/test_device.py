@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import multiprocessing
 import sys
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sktransfer.runtime import (
     _device,
@@ -52,13 +54,16 @@ def test_autocast_changes_only_what_it_is_asked_to() -> None:
 def test_plain_attention_is_attention(masked: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     query, key, value = torch.randn(3, 2, 2, 5, 8, generator=generator, dtype=torch.bfloat16)
-    mask = torch.arange(5) < 3 if masked else None
+    mask = (torch.arange(5) < 3).expand(5, 5) if masked else None
     attend = torch.nn.functional.scaled_dot_product_attention
     expected = attend(query.float(), key.float(), value.float(), attn_mask=mask)
     with autocast(CPU, torch.bfloat16):
         found = attend(query, key, value, attn_mask=mask)
         assert found.dtype is torch.bfloat16
     torch.testing.assert_close(found.float(), expected, atol=0.03, rtol=0.03)
+    with sdpa_kernel(SDPBackend.MATH):
+        same = attend(query, key, value, attn_mask=mask)
+    assert torch.equal(found, same), "not the attention that PyTorch's own switch chooses"
 
 
 def test_memory_errors_are_told_from_others() -> None:
@@ -96,3 +101,27 @@ def test_freed_memory_goes_back_to_the_system() -> None:
     release_memory(CPU)
     assert len(keep) == 10
     assert held - resident() > 50e6
+
+
+def test_jobs_are_spread_over_several_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+    assert resolve_device("auto") == torch.device("cuda", 2)
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: object())
+    for pid in (7, 8):
+        monkeypatch.setattr("os.getpid", lambda pid=pid: pid)
+        assert resolve_device("auto") == torch.device("cuda", pid % 4)
+
+
+def _threads(_: int) -> tuple[int, bool]:
+    return torch.get_num_threads(), multiprocessing.parent_process() is not None
+
+
+def test_jobs_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    from joblib import Parallel, cpu_count, delayed
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    found = Parallel(n_jobs=2)(delayed(_threads)(number) for number in range(2))
+    assert sum(threads for threads, _ in found) <= max(2, cpu_count())
+    assert all(is_child for _, is_child in found), "the jobs' GPUs would all be the same"
