@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -76,6 +77,7 @@ _BATCH_OF_FEW, _BATCH_OF_MANY = 32, 16
 _HEAD_SCALE = 10.0
 _HEAD_DROPOUT = 0.1
 _UNITS_AT_ONCE = 65_536
+_ROWS_AT_ONCE = 16_384
 
 
 # The other rooms validate parameters by it, without importing scikit-learn's private names.
@@ -607,7 +609,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _scores(self, X: Any) -> NDArray[np.float32]:
         """Scores (n_rows, n_outputs) of `X`, for forms whose rows are scored as a whole."""
-        return self._score_rows(X).scores
+        return in_parts(lambda rows: self._score_rows(rows).scores, X)
 
     def _score_rows(self, X: Any) -> ScoredRows:
         """Rows of `X` with their scores; each distinct row is computed once."""
@@ -699,6 +701,23 @@ def draw_seed(random_state: int | np.random.RandomState | None) -> int:
     if random_state is None:
         return int(np.random.default_rng().integers(2**31 - 1))
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def in_parts(compute: Callable[[Any], NDArray[np.float32]], X: Any) -> NDArray[np.float32]:
+    """`compute` of `X`; of an iterator, which may be longer than memory, of some rows at a time."""
+    if not isinstance(X, Iterator):
+        return compute(X)
+    computed: list[NDArray[np.float32]] = []
+    start = 0
+    while rows := list(islice(X, _ROWS_AT_ONCE)):
+        try:
+            computed.append(compute(rows))
+        except (TypeError, ValueError) as error:
+            if not start:
+                raise
+            raise type(error)(f"From row {start} on: {error}") from error
+        start += len(rows)
+    return np.concatenate(computed) if computed else compute([])
 
 
 def _parts(n_units: NDArray[np.int64]) -> list[NDArray[np.intp]]:

@@ -14,6 +14,7 @@ from sklearn.preprocessing import normalize as to_unit_length
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from sktransfer._base import in_parts
 from sktransfer._documentation import documented
 from sktransfer._guided import BaseGuided
 from sktransfer.encoders import DEFAULT_ENCODER, Encoder, EncoderHandle, resolve_encoder
@@ -189,6 +190,9 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             As many as the encoder's states have, or three times as many (``"concat"``).
         """
         check_is_fitted(self)
+        return in_parts(self._transform, X)
+
+    def _transform(self, X: Any) -> NDArray[np.float32]:
         texts = self._check_rows(X, reset=False)
         rows = self._encode(texts, self.model_, self.tokenizer_)
         self._warn_of_cuts(self.model_, rows)

@@ -389,3 +389,28 @@ def test_ids_are_made_once() -> None:
     with pytest.raises(ValueError, match="read-only"):
         first[0][0] = 1
     assert [ids.tolist() for ids in content_ids(Letters(), ["ab"])] == [[97, 98]]
+
+
+def test_streams_are_read_some_rows_at_a_time(
+    tiny_encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sktransfer._base._ROWS_AT_ONCE", 5)
+    classifier = fitted(tiny_encoder, max_epochs=0)
+    vectorizer = TransferTextVectorizer(tiny_encoder).fit(TEXTS)
+    expected = classifier.predict_proba(TEXTS), vectorizer.transform(TEXTS)
+    most: list[int] = []
+    encode = TransferTextClassifier._encode
+
+    def counted(self: Any, texts: Any, *args: Any) -> Any:
+        most.append(len(texts))
+        return encode(self, texts, *args)
+
+    monkeypatch.setattr(TransferTextClassifier, "_encode", counted)
+    assert_array_equal(classifier.predict_proba(text for text in TEXTS), expected[0])
+    assert_array_equal(vectorizer.transform(iter(TEXTS)), expected[1])
+    assert most == [5, 5, 5, 5, 4]
+    for function in (classifier.predict, vectorizer.transform):
+        with pytest.raises(ValueError, match="minimum of 1"):
+            function(iter([]))
+        with pytest.raises(TypeError, match="From row 20 on: Row 3 of X"):
+            function(iter([*TEXTS[:23], 7]))
