@@ -28,6 +28,7 @@ from sklearn.utils.validation import (
 from torch import Tensor
 
 from sktransfer._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from sktransfer._continuing import Continuation
 from sktransfer._language import ARCHITECTURES, adapted, ways_of, with_lm_head
 from sktransfer._linear import Problem, fit_lexical, solve_head
 from sktransfer._monitor import Monitor
@@ -63,6 +64,7 @@ from sktransfer.training import (
     RowLesson,
     TrainingData,
     TrainingPlan,
+    TrainingResult,
     pooled_features,
     train,
 )
@@ -472,34 +474,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         with use_device(model, session.device):
             if not warm and self.head_init == "probe":
                 solve_head(session, problem, form, C=self.C)
-            data = TrainingData(
-                encoded,
-                targets,
-                torch.from_numpy(weights / weights.mean()).float(),
-                session.tokenizer.pad_id,
-            )
-            base = model.base
-            assert isinstance(model.encoder, Encoder)
-            model.base = session.plan.base_after(base, model.encoder)
-            lesson = RowLesson(
-                model,
-                data,
-                task.loss,
-                session.plan.batch_size,
-                device=session.device,
-                dtype=session.dtype,
-                base=base,
-                later=session.plan.frozen_layers(len(model.encoder.layers())),
-                auxiliary=self._auxiliary(session),
-            )
-            result = train(
-                model,
-                lesson,
-                session.plan,
-                device=session.device,
-                rng=session.rng,
-                on_epoch_end=monitor,
-            )
+            result = self._train(session, problem, form, monitor)
             monitor.finish(result)
             if session.whole and self.head_refit and result.loss_curve:
                 solve_head(session, problem, form, C=task.refit_c)
@@ -517,6 +492,45 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             "n_iter_": len(result.loss_curve),
             "device_": str(session.device),
         }
+
+    def _train(
+        self, session: Session, problem: Problem, form: tuple[object, ...], monitor: Monitor
+    ) -> TrainingResult:
+        """Train the session's model in the package's one loop."""
+        model, plan = session.model, session.plan
+        past = None
+        if self.warm_start and session.whole and Continuation.is_possible(session):
+            extra = (self.head_init, self.C, self.lm_weight)
+            past = Continuation(session, problem, form, extra)
+        base = model.base
+        assert isinstance(model.encoder, Encoder)
+        model.base = plan.base_after(base, model.encoder)
+        weights = torch.from_numpy(problem.weights / problem.weights.mean()).float()
+        pad_id = session.tokenizer.pad_id
+        lesson = RowLesson(
+            model,
+            TrainingData(problem.encoded, problem.targets, weights, pad_id),
+            session.task.loss,
+            plan.batch_size,
+            device=session.device,
+            dtype=session.dtype,
+            base=base,
+            later=plan.frozen_layers(len(model.encoder.layers())),
+            auxiliary=self._auxiliary(session),
+        )
+        result = train(
+            model,
+            lesson,
+            plan,
+            device=session.device,
+            rng=session.rng,
+            on_epoch_end=monitor,
+            on_step_end=None if past is None else past.watch(plan.n_epochs * lesson.n_steps),
+            progress=None if past is None else past.restore(),
+        )
+        if past is not None:
+            past.keep()
+        return result
 
     def _auxiliary(self, session: Session) -> AuxiliaryLanguage | None:
         if not self.lm_weight:

@@ -414,3 +414,69 @@ def test_streams_are_read_some_rows_at_a_time(
             function(iter([]))
         with pytest.raises(TypeError, match="From row 20 on: Row 3 of X"):
             function(iter([*TEXTS[:23], 7]))
+
+
+CONSTANT: dict[str, Any] = {"warm_start": True, "schedule": "constant", "warmup_fraction": 0.0}
+
+
+@pytest.mark.parametrize("trainable_layers", [1, None, 0])
+def test_longer_trainings_go_on_from_shorter_ones(
+    tiny_encoder: str, monkeypatch: pytest.MonkeyPatch, trainable_layers: int | None
+) -> None:
+    settings = CONSTANT | {"trainable_layers": trainable_layers}
+    with cache_budget(0):
+        alone = [outcome(fitted(tiny_encoder, max_epochs=n, **settings)) for n in (2, 5)]
+    steps: list[int] = []
+    step = torch.optim.AdamW.step
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        steps.append(1)
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", counted)
+    for n, expected, n_new in ((2, alone[0], 2), (5, alone[1], 3), (2, alone[0], 0)):
+        steps.clear()
+        assert_same(expected, outcome(fitted(tiny_encoder, max_epochs=n, **settings)))
+        assert len(steps) == n_new  # 24 rows and two labels are a batch
+    for other in ({"random_state": 1}, {"learning_rate": 1e-3}, {"C": 1.0}):
+        steps.clear()
+        fitted(tiny_encoder, max_epochs=2, **settings, **other)
+        assert len(steps) == 2
+    steps.clear()
+    fitted(tiny_encoder, [*TEXTS[1:], "another"], max_epochs=2, **settings)
+    assert len(steps) == 2
+
+
+def test_a_rate_that_falls_starts_anew(tiny_encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for change in ({"schedule": "linear"}, {"warmup_fraction": 0.1}, {"warm_start": False}):
+        settings = CONSTANT | {"trainable_layers": 1} | change
+        with cache_budget(0):
+            alone = outcome(fitted(tiny_encoder, max_epochs=3, **settings))
+        fitted(tiny_encoder, max_epochs=1, **settings)
+        assert_same(alone, outcome(fitted(tiny_encoder, max_epochs=3, **settings)))
+
+
+def test_successive_halving_over_epochs(tiny_encoder: str) -> None:
+    from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+    from sklearn.model_selection import HalvingGridSearchCV
+
+    classifier = TransferTextClassifier(
+        tiny_encoder, trainable_layers=1, random_state=0, device="cpu", **CONSTANT
+    )
+
+    def search() -> Any:
+        halving = HalvingGridSearchCV(
+            classifier,
+            {"learning_rate": [1e-4, 1e-3, 1e-2]},
+            resource="max_epochs",
+            min_resources=1,
+            max_resources=3,
+            cv=2,
+            random_state=0,
+            refit=False,
+        )
+        return halving.fit(TEXTS, LABELS).cv_results_["mean_test_score"]
+
+    with cache_budget(0):
+        alone = search()
+    assert_array_equal(search(), alone)
