@@ -12,8 +12,8 @@ from torch import Tensor
 from sktransfer.inputs import EncodedRows
 from sktransfer.inputs._batches import collate_windows, split_by_width
 from sktransfer.nn import TransferModel, pool_windows
-from sktransfer.runtime import Kept, autocast, is_out_of_memory, token_budget, width_multiple
-from sktransfer.training._frozen import FrozenLayers, enough_windows, window_key
+from sktransfer.runtime import Kept, autocast, token_budget, width_multiple
+from sktransfer.training._frozen import FrozenLayers, computed, enough_windows, window_key
 
 _WINDOWS_AT_ONCE = 4096
 
@@ -83,38 +83,31 @@ class _Pass:
         rows = self.rows
         keys = self._keys()
         known: dict[int, Tensors] = {}
-        computed: dict[Hashable, Tensors] = {}
         if self.kept is not None:
             found = ((window, self.kept.get(key)) for window, key in enumerate(keys))
             known = {window: value for window, value in found if value is not None}
-        for window, (part, count) in known.items():
-            self._fill(np.array([window]), part, count)
+        if known:
+            vectors, counts = (torch.cat(parts) for parts in zip(*known.values(), strict=True))
+            self._fill(np.array([*known]), vectors, counts)
         missing = np.array([i for i in range(len(rows.lengths)) if i not in known], dtype=np.intp)
         budget = token_budget(self.device, training=False)
         groups = split_by_width(rows.lengths[missing], self.multiple, budget)
-        pending = [missing[group] for group in groups[::-1]]
-        while pending:
-            windows = pending.pop()
-            out_of_memory = False
-            try:
-                vectors, counts = self._encode(windows)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or len(windows) == 1:
-                    raise
-                out_of_memory = True
-            if out_of_memory:
-                half = len(windows) // 2
-                pending += [windows[half:], windows[:half]]
-                continue
+        groups = [missing[group] for group in groups]
+        made: dict[Hashable, Tensors] = {}
+        for windows, (vectors, counts) in computed(groups, self._encode):
             self._fill(windows, vectors, counts)
-            if self.kept is not None:
-                sizes = [len(self._places(np.array([window]))) for window in windows.tolist()]
-                parts = zip(vectors.split(sizes), counts.split(sizes), strict=True)
-                for window, own in zip(windows.tolist(), parts, strict=True):
-                    # Not views of the whole group, which would be kept with each of them.
-                    computed[keys[window]] = tuple(tensor.clone() for tensor in own)
+            if self.kept is None:
+                continue
+            sizes = [len(self._places(np.array([window]))) for window in windows.tolist()]
+            parts = zip(vectors.split(sizes), counts.split(sizes), strict=True)
+            for window, own in zip(windows.tolist(), parts, strict=True):
+                # Not views of the whole group, which would be kept with each of them.
+                made[keys[window]] = tuple(tensor.clone() for tensor in own)
+            if not self.kept.has_folder:  # there, all are to be one file
+                self.kept.put(made)
+                made = {}
         if self.kept is not None:
-            self.kept.put(computed)
+            self.kept.put(made)
         assert self.vectors is not None, "no rows"
         return self.vectors, self.counts
 

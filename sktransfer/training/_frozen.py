@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from sktransfer.encoders import Encoder, Halves
 from sktransfer.inputs import EncodedRows
 from sktransfer.inputs._batches import Batch, collate_windows, split_by_width
 from sktransfer.nn import Base, TransferModel
-from sktransfer.runtime import Kept, autocast, cache, token_budget, width_multiple
+from sktransfer.runtime import Kept, autocast, cache, is_out_of_memory, token_budget, width_multiple
+
+Result = TypeVar("Result")
 
 # Of fewer tokens a matrix product may take another path, and end in other last digits.
 _LEAST_TOKENS = 16
@@ -28,6 +31,24 @@ def window_key(rows: EncodedRows, window: int) -> tuple[bytes, int]:
 def enough_windows(windows: NDArray[np.integer], width: int) -> NDArray[np.integer]:
     """`windows`, some of them again where they are too few tokens."""
     return np.resize(windows, max(len(windows), -(-_LEAST_TOKENS // width)))
+
+
+def computed(
+    groups: list[NDArray[np.intp]], compute: Callable[[NDArray[np.intp]], Result]
+) -> Iterator[tuple[NDArray[np.intp], Result]]:
+    """Each group with what `compute` gives of it; in halves where memory runs out."""
+    pending = groups[::-1]
+    while pending:
+        group = pending.pop()
+        try:
+            result = compute(group)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or len(group) == 1:
+                raise
+            half = len(group) // 2
+            pending += [group[half:], group[:half]]
+            continue
+        yield group, result
 
 
 class FrozenLayers:
@@ -125,21 +146,18 @@ class FrozenLayers:
         known = {key: self._own.get(key) for key in keys}
         states = [None if found is None else found[0] for found in map(known.get, keys)]
         missing = np.array([i for i, found in enumerate(states) if found is None], dtype=np.intp)
-        computed: dict[int, dict[Hashable, tuple[Tensor]]] = {depth: {} for depth in self.kept}
+        made: dict[int, dict[Hashable, tuple[Tensor]]] = {depth: {} for depth in self.kept}
         multiple = width_multiple(self.device, self.dtype)
         budget = token_budget(self.device, training=False)
         lengths = rows.lengths[windows[missing]]
-        for group in split_by_width(lengths, multiple, budget):
-            places = missing[group]
-            columns = self._compute(rows, windows[places])
-            for column, values in zip(columns, computed.values(), strict=True):
-                values |= {
-                    keys[place]: (found,)
-                    for place, found in zip(places.tolist(), column, strict=True)
-                }
+        groups = [missing[group] for group in split_by_width(lengths, multiple, budget)]
+        for places, columns in computed(groups, lambda group: self._compute(rows, windows[group])):
+            for column, values in zip(columns, made.values(), strict=True):
+                for place, found in zip(places.tolist(), column, strict=True):
+                    values[keys[place]] = (found,)
             for place, found in zip(places.tolist(), columns[0], strict=True):
                 states[place] = found
-        for depth, values in computed.items():
+        for depth, values in made.items():
             self.kept[depth].put(values)
         return [found for found in states if found is not None]
 

@@ -6,6 +6,7 @@ import torch
 
 from sktransfer.inputs._batches import collate_rows
 from sktransfer.training import pooled_features
+from sktransfer.training._frozen import computed
 from tests.toys import ToyEncoder, letter_rows, toy_model
 
 TEXTS = ["abc" * 20, "b", "hello", "xyz" * 7, "", "b"]
@@ -52,3 +53,30 @@ def test_modes_are_restored_and_dropout_is_off() -> None:
     assert model.training
     assert not model.encoder.blocks[0].training
     assert model.encoder.blocks[1].training
+
+
+def test_groups_are_halved_until_they_fit() -> None:
+    tried: list[int] = []
+
+    def compute(group: np.ndarray) -> int:
+        tried.append(len(group))
+        if len(group) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory (a toy)")
+        return int(group.sum())
+
+    done = list(computed([np.arange(5), np.array([7])], compute))
+    assert [group.tolist() for group, _ in done] == [[0, 1], [2], [3, 4], [7]]
+    assert [result for _, result in done] == [1, 2, 7, 7]
+    assert tried == [5, 2, 3, 1, 2, 1]
+
+    def never(group: np.ndarray) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        list(computed([np.arange(3)], never))
+
+    def broken(group: np.ndarray) -> None:
+        raise RuntimeError("shape mismatch")
+
+    with pytest.raises(RuntimeError, match="mismatch"):
+        list(computed([np.arange(3)], broken))
