@@ -459,7 +459,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         weights = self._target_weights(rows)
         encoded = self._encode(rows.texts, model, session.tokenizer)
         targets = task.encode(rows.y, encoded)
-        problem = Problem(encoded, targets, weights)
+        problem = Problem(rows, encoded, targets, weights)
         form = (self.max_length, repr(self._form()))
         watched = self._encode_validation(session)
         self._warn_of_cuts(model, encoded, *watched)

@@ -18,7 +18,7 @@ from sktransfer._documentation import documented
 from sktransfer._session import Session, TextRows
 from sktransfer._text import BaseTextEstimator
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle, Tokenizer
-from sktransfer.inputs import label_words
+from sktransfer.inputs import content_ids, label_words
 from sktransfer.tasks import ClassificationTask, MultilabelTask, Task, check_classes
 
 _CONTRASTED_ROWS = 16
@@ -403,7 +403,7 @@ def _check_indicators(y: Any) -> NDArray[np.int64]:
 
 
 def _pieces_per_word(texts: list[str], tokenizer: Tokenizer) -> float:
-    n_pieces = sum(len(ids) for ids in tokenizer.encode(texts))
+    n_pieces = sum(len(ids) for ids in content_ids(tokenizer, texts))
     return n_pieces / sum(len(text.split()) for text in texts)
 
 

@@ -54,7 +54,7 @@ class Continuation:
         assert session.model.base is not None
         self.plan, self.model = session.plan, session.model
         content = (
-            (session.rows.texts, problem.targets.numpy(), problem.weights, session.task),
+            (problem.content, session.task),
             (replace(session.plan, n_epochs=0), session.rng.bit_generator.state, form, extra),
             (session.model.pooling, session.model.n_layers, session.model.base.key),
             (str(session.dtype), str(session.device)),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import joblib
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sktransfer._session import LexicalChannel, Session, merge_copies
+from sktransfer._session import LexicalChannel, Session, TextRows, merge_copies
 from sktransfer.inputs import EncodedRows, LexicalColumns, distinct, join_ranges
 from sktransfer.runtime import cache
 from sktransfer.tasks import LinearWeights
@@ -26,11 +27,22 @@ _MOST_UNITS_SOLVED = 50_000
 
 @dataclass(frozen=True)
 class Problem:
-    """Encoded training rows of a session, their targets and weights."""
+    """Training rows, their token ids and encoded targets, and weights with all factors."""
 
+    rows: TextRows
     encoded: EncodedRows
     targets: Tensor
     weights: NDArray[np.float64]
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of texts, targets and weights."""
+        targets = self.targets.numpy()
+        sha = hashlib.sha256(repr([*self.rows.texts]).encode(errors="surrogatepass"))
+        sha.update(repr((targets.shape, targets.dtype)).encode())
+        for array in (targets, self.rows.weights, self.weights):
+            sha.update(np.ascontiguousarray(array).tobytes())
+        return sha.hexdigest()
 
 
 def solve_head(session: Session, problem: Problem, form: Hashable, *, C: float) -> None:
@@ -46,19 +58,18 @@ def solve_head(session: Session, problem: Problem, form: Hashable, *, C: float) 
     else:
         shape = (model.pooling, model.n_layers, model.n_skipped, form)
         place = (str(session.dtype), session.device.type)
-        content = (session.rows.texts, problem.targets.numpy(), problem.weights, session.task, C)
-        key = ("head", model.base.key, shape, place, joblib.hash(content))
+        key = ("head", model.base.key, shape, place, problem.content, joblib.hash(session.task), C)
         found = cache.remembered(key, solve, lambda solution: solution.coef.nbytes)
     model.head.set_weights(torch.from_numpy(found.coef), torch.from_numpy(found.intercept))
 
 
 def _solution(session: Session, problem: Problem, C: float) -> LinearWeights:
     encoded = problem.encoded
-    members, weights = merge_copies(session.rows.texts, problem.targets, problem.weights)
+    members, weights = merge_copies(problem.rows.texts, problem.targets, problem.weights)
     if encoded.units is not None:
         kept = _some_rows(encoded.n_units[members])
         members, weights = members[kept], weights[kept]
-    first, inverse = distinct([session.rows.texts[i] for i in members])
+    first, inverse = distinct([problem.rows.texts[i] for i in members])
     rows = encoded.take(members[first])
     features = pooled_features(
         session.model,
@@ -80,13 +91,9 @@ def _some_rows(n_units: NDArray[np.int64]) -> NDArray[np.intp]:
 
 def fit_lexical(session: Session, problem: Problem) -> LexicalChannel | None:
     """Linear model on the TF-IDF of the rows; None where no text has a word."""
-    rows = session.rows
-    content = joblib.hash(
-        (rows.texts, rows.weights, problem.targets.numpy(), problem.weights, session.task)
-    )
     # In a tuple, for a channel that is None is kept, too.
     (found,) = cache.remembered(
-        ("lexical", content),
+        ("lexical", problem.content, joblib.hash(session.task)),
         lambda: (_new_lexical(session, problem),),
         lambda found: 0 if found[0] is None else found[0].n_bytes,
     )
@@ -95,8 +102,8 @@ def fit_lexical(session: Session, problem: Problem) -> LexicalChannel | None:
 
 def _new_lexical(session: Session, problem: Problem) -> LexicalChannel | None:
     vectorizer = LexicalColumns(max_features=_LEXICAL_FEATURES)
-    texts = session.rows.texts
-    both = np.column_stack([session.rows.weights, problem.weights])
+    texts = problem.rows.texts
+    both = np.column_stack([problem.rows.weights, problem.weights])
     members, both = merge_copies(texts, problem.targets, both)
     columns = vectorizer.fit_transform([texts[i] for i in members], both[:, 0])
     if not columns.shape[1]:

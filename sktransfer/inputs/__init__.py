@@ -38,6 +38,7 @@ from sktransfer.inputs._rows import (
     join_ranges,
 )
 from sktransfer.inputs._texts import Row, check_texts
+from sktransfer.inputs._tokens import content_ids
 from sktransfer.inputs._words import WordForm, check_tags, check_tags_of_words, check_words
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ __all__ = [
     "check_words",
     "collate_rows",
     "collate_windows",
+    "content_ids",
     "distinct",
     "encode_columns",
     "encode_passages",

@@ -9,8 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sktransfer.runtime import cache, unique_key
-
 
 class TextTokenizer(Protocol):
     """What gives the content ids of texts."""
@@ -45,6 +43,8 @@ def content_ids(tokenizer: TextTokenizer, texts: Sequence[str]) -> list[NDArray[
     >>> [ids.tolist() for ids in content_ids(Letters(), ["ab", "c"])]
     [[97, 98], [99]]
     """
+    from sktransfer.runtime import cache, unique_key  # imports torch
+
     key = _keys.setdefault(tokenizer, unique_key())
     found = [cache.get(("tokens", key, text)) for text in texts]
     missing = [place for place, ids in enumerate(found) if ids is None]
