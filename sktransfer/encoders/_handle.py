@@ -143,6 +143,18 @@ class EncoderHandle:
 
         No parameter may be written to, by training or otherwise, before `own_weights` of
         `sktransfer.nn` has given it storage of its own; the training loop does so.
+
+        Parameters
+        ----------
+        lm_head : bool, default=False
+            As in `load`.
+
+        Returns
+        -------
+        encoder : Encoder
+            On the CPU, in float32 and eval mode.
+        tokenizer : Tokenizer
+            The tokeniser that the encoder was trained with.
         """
         encoder, tokenizer = cache.remembered(
             ("weights", self._source.cache_key, lm_head),

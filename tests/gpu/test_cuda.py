@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sktransfer import TransferTextClassifier
+from sktransfer.runtime import cache_budget
 
 pytestmark = pytest.mark.gpu
 
@@ -71,3 +72,20 @@ def test_scarce_memory_halves_the_batch(minilm: str) -> None:
         assert np.isfinite(classifier.loss_curve_).all()
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_shared_states_change_nothing_that_matters(tiny_encoder: str) -> None:
+    settings = {"trainable_layers": 1, "precision": "float32", "device": "cuda"}
+    with cache_budget(0):
+        alone = fitted(tiny_encoder, **settings).predict_proba(NEW)
+    for _ in range(2):
+        found = fitted(tiny_encoder, **settings).predict_proba(NEW)
+        np.testing.assert_allclose(found, alone, atol=1e-3)
+
+
+def test_allocated_memory_is_flat(tiny_encoder: str) -> None:
+    before = torch.cuda.memory_allocated()
+    for rate in (1e-4, 3e-4, 1e-3):
+        settings = {"trainable_layers": 1, "learning_rate": rate, "device": "cuda"}
+        fitted(tiny_encoder, **settings).predict(NEW)
+        assert torch.cuda.memory_allocated() == before
