@@ -4,6 +4,7 @@ Each has `modules` (imported before the clock starts), `fit(texts, labels)`, whi
 the weights, `predict_proba(texts)` and `classes_`.
 """
 
+import functools
 import importlib
 import importlib.util
 import pkgutil
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 Labels = npt.NDArray[np.str_]
 Probabilities = npt.NDArray[np.floating[Any]]
@@ -163,15 +165,208 @@ class PlainFineTune:
             self._trainer.train()
 
     def _encode(self, texts: list[str], codes: Any = None) -> list[dict[str, Any]]:
-        columns = dict(self._tokenizer(texts, truncation=True, max_length=256))
-        if codes is not None:
-            columns["labels"] = codes.tolist()
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return encoded_rows(self._tokenizer, texts, codes, max_length=256)
 
     def predict_proba(self, texts: list[str]) -> Probabilities:
         from scipy.special import softmax
 
         return softmax(self._trainer.predict(self._encode(texts)).predictions, axis=1)
+
+
+def encoded_rows(
+    tokenizer: Any, texts: list[str], codes: Any, *, max_length: int
+) -> list[dict[str, Any]]:
+    """Rows as a `Trainer` reads them, unpadded; without `codes` they have no labels."""
+    columns = dict(tokenizer(texts, truncation=True, max_length=max_length))
+    if codes is not None:
+        columns["labels"] = codes.tolist()
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def half_frozen_model(n_labels: int, trainable_layers: int) -> Any:
+    """MiniLM with a random head, of which only pooler, head and the top layers train."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(
+        encoder_folder(), num_labels=n_labels, dtype=torch.float32
+    )
+    layers = model.bert.encoder.layer
+    for part in (model.bert.embeddings, *layers[: len(layers) - trainable_layers]):
+        part.requires_grad_(False)
+    return model
+
+
+def logits_model(n_labels: int, trainable_layers: int) -> Any:
+    """`half_frozen_model` that gives the logits alone, as skorch wants them."""
+    model = half_frozen_model(n_labels, trainable_layers)
+    model.register_forward_hook(lambda _module, _arguments, output: output.logits)
+    return model
+
+
+def trim(rows: list[Any]) -> Any:
+    """Batch of skorch's rows without the columns that are padding in all of them.
+
+    skorch's tokenizer fills every text up to `max_length`; a search on short texts would mostly
+    read padding, and skorch look slower than its users need to bear.
+    """
+    from torch.utils.data import default_collate
+
+    columns, targets = default_collate(rows)
+    width = int(columns["attention_mask"].sum(dim=1).max())
+    return {name: values[:, :width] for name, values in columns.items()}, targets
+
+
+def skorch_pipeline(
+    n_labels: int, trainable_layers: int, device: str, *, batch_size: int, is_trimmed: bool
+) -> Any:
+    """Tokenizer and net as in skorch's Hugging Face notebook, with a schedule to be set.
+
+    Other than there no fifth of the rows is held out for validation, so that the steps are those
+    of the other systems.
+    """
+    import torch
+    from sklearn.pipeline import Pipeline
+    from skorch import NeuralNetClassifier
+    from skorch.callbacks import LRScheduler
+    from skorch.hf import HuggingfacePretrainedTokenizer
+
+    collate = (
+        {"iterator_train__collate_fn": trim, "iterator_valid__collate_fn": trim}
+        if is_trimmed
+        else {}
+    )
+    net = NeuralNetClassifier(
+        logits_model,
+        module__n_labels=n_labels,
+        module__trainable_layers=trainable_layers,
+        criterion=torch.nn.CrossEntropyLoss,
+        optimizer=torch.optim.AdamW,
+        optimizer__weight_decay=0.01,
+        optimizer__fused=True,
+        batch_size=batch_size,
+        iterator_train__shuffle=True,
+        iterator_valid__batch_size=2 * batch_size,
+        train_split=None,
+        classes=list(range(n_labels)),
+        callbacks=[("schedule", LRScheduler(step_every="batch"))],
+        device=device,
+        verbose=0,
+        **collate,
+    )
+    tokenizer = HuggingfacePretrainedTokenizer(encoder_folder(), max_length=128)
+    return Pipeline([("tokenizer", tokenizer), ("net", net)])
+
+
+def warmup_and_decay(n_steps: int, step: int) -> float:
+    """Factor on the rate: up over the first tenth of the steps, then down to zero."""
+    n_warmup = -(-n_steps // 10)
+    if step < n_warmup:
+        return step / n_warmup
+    return max(0.0, (n_steps - step) / max(1, n_steps - n_warmup))
+
+
+def skorch_parameters(candidate: dict[str, Any], steps_per_epoch: int) -> dict[str, Any]:
+    """A candidate of a search (`learning_rate`, `layer_decay`, `max_epochs`) in skorch's names."""
+    from torch.optim.lr_scheduler import LambdaLR
+
+    rate, n_epochs = candidate["learning_rate"], candidate["max_epochs"]
+    lower = {"lr": rate * candidate["layer_decay"]}
+    factor = functools.partial(warmup_and_decay, n_epochs * steps_per_epoch)
+    return {
+        "net__lr": rate,
+        "net__optimizer__param_groups": [("bert.encoder.layer.4.*", lower)],
+        "net__max_epochs": n_epochs,
+        "net__callbacks__schedule__policy": functools.partial(LambdaLR, lr_lambda=factor),
+    }
+
+
+class TrainerClassifier(ClassifierMixin, BaseEstimator):
+    """The `Trainer` in the least that a search of scikit-learn asks of an estimator.
+
+    Rates fall by `layer_decay` a layer below the top one; layers that do not train are frozen.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 3e-4,
+        layer_decay: float = 0.8,
+        max_epochs: int = 3,
+        trainable_layers: int = 2,
+        batch_size: int = 16,
+        bf16: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.learning_rate = learning_rate
+        self.layer_decay = layer_decay
+        self.max_epochs = max_epochs
+        self.trainable_layers = trainable_layers
+        self.batch_size = batch_size
+        self.bf16 = bf16
+        self.seed = seed
+
+    def fit(self, X: list[str], y: Labels) -> "TrainerClassifier":
+        from transformers import (
+            AutoTokenizer,
+            DataCollatorWithPadding,
+            PrinterCallback,
+            Trainer,
+            set_seed,
+        )
+
+        set_seed(self.seed)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        self._tokenizer = AutoTokenizer.from_pretrained(encoder_folder())
+        model = half_frozen_model(len(self.classes_), self.trainable_layers)
+        with tempfile.TemporaryDirectory() as folder:
+            self._trainer = Trainer(
+                model=model,
+                args=self._arguments(folder),
+                train_dataset=encoded_rows(self._tokenizer, list(X), codes, max_length=128),
+                data_collator=DataCollatorWithPadding(self._tokenizer),
+                optimizers=(self._optimizer(model), None),
+            )
+            self._trainer.remove_callback(PrinterCallback)
+            self._trainer.train()
+        return self
+
+    def _arguments(self, folder: str) -> Any:
+        import torch
+        from transformers import TrainingArguments
+
+        return TrainingArguments(
+            output_dir=folder,
+            num_train_epochs=self.max_epochs,
+            per_device_train_batch_size=self.batch_size,
+            per_device_eval_batch_size=2 * self.batch_size,
+            lr_scheduler_type="linear",
+            warmup_steps=0.1,
+            bf16=self.bf16,
+            use_cpu=not torch.cuda.is_available(),  # without it bf16 is refused there
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            seed=self.seed,
+        )
+
+    def _optimizer(self, model: Any) -> Any:
+        import torch
+
+        top_first = list(model.bert.encoder.layer)[::-1][: self.trainable_layers]
+        modules = [(0, model.bert.pooler), (0, model.classifier), *enumerate(top_first)]
+        groups = [
+            {
+                "params": list(module.parameters()),
+                "lr": self.learning_rate * self.layer_decay**depth,
+            }
+            for depth, module in modules
+        ]
+        return torch.optim.AdamW(groups, lr=self.learning_rate, weight_decay=0.01, fused=True)
+
+    def predict(self, X: list[str]) -> Labels:
+        rows = encoded_rows(self._tokenizer, list(X), None, max_length=128)
+        return self.classes_[self._trainer.predict(rows).predictions.argmax(axis=1)]
 
 
 class SetFit:

@@ -93,6 +93,8 @@ class _Pass:
         budget = token_budget(self.device, training=False)
         groups = split_by_width(rows.lengths[missing], self.multiple, budget)
         groups = [missing[group] for group in groups]
+        if self.frozen is not None:
+            self.frozen.read_ahead(rows)
         made: dict[Hashable, Tensors] = {}
         for windows, (vectors, counts) in computed(groups, self._encode):
             self._fill(windows, vectors, counts)
