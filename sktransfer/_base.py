@@ -50,6 +50,7 @@ from sktransfer.inputs import (
 from sktransfer.nn import POOLINGS, Base, Head, TransferModel, pooled_size
 from sktransfer.runtime import (
     cache,
+    check_folder,
     isolated_seed,
     release_memory,
     resolve_device,
@@ -499,7 +500,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         """Train the session's model in the package's one loop."""
         model, plan = session.model, session.plan
         past = None
-        if self.warm_start and session.whole and Continuation.is_possible(session):
+        is_first = not hasattr(self, "model_")  # else the head goes on from another fit
+        if self.warm_start and is_first and session.whole and Continuation.is_possible(session):
             extra = (self.head_init, self.C, self.lm_weight)
             past = Continuation(session, problem, form, extra)
         base = model.base
@@ -581,8 +583,10 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             memory = memory.location
         if memory is None:
             return Base(source.cache_key, len(encoder.layers()))
+        folder = os.path.abspath(memory)
+        check_folder(folder)
         # What other processes find must not depend on this one: the digest, not the key.
-        return Base(source.digest, len(encoder.layers()), folder=os.path.abspath(memory))
+        return Base(source.digest, len(encoder.layers()), folder=folder)
 
     def _adopt(self, attributes: dict[str, Any], X: Any, n_columns: int) -> None:
         for name, value in attributes.items():

@@ -35,6 +35,7 @@ TEXTS = [
 ] * 2  # fmt: skip
 TEXTS = [f"{text} {number}" for number, text in enumerate(TEXTS)]
 LABELS = ["good", "bad"] * 12
+NEW = ["a text that nobody has read", "another good film"]
 # Windows that show whether an encoder can be halved.
 TRIAL = 2
 LONG = " ".join(["the", "film", "was", "good"] * 12)
@@ -142,9 +143,8 @@ def test_words_and_numbers_too(tiny_encoder: str) -> None:
         assert_array_equal(number(), alone[1])
 
 
-def test_frozen_layers_read_each_text_once(
-    tiny_encoder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def windows_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """List that will grow by the number of windows of each pass through lower layers."""
     read: list[int] = []
     lower = halves_module.Halves.lower
 
@@ -153,6 +153,13 @@ def test_frozen_layers_read_each_text_once(
         return lower(self, inputs, *args)
 
     monkeypatch.setattr(halves_module.Halves, "lower", counted)
+    return read
+
+
+def test_frozen_layers_read_each_text_once(
+    tiny_encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = windows_read(monkeypatch)
     settings = {"trainable_layers": 1, "max_epochs": 3, "label_texts": None}
     fitted(tiny_encoder, **settings)
     assert sum(read) - TRIAL == len(TEXTS)
@@ -171,14 +178,7 @@ def test_unfreezing_reads_each_text_once(
     settings = {"gradual_unfreezing": True, "max_epochs": 4, "label_texts": None}
     with cache_budget(0):
         alone = outcome(fitted(deep_encoder, **settings))
-    read: list[int] = []
-    lower = halves_module.Halves.lower
-
-    def counted(self: Any, inputs: dict[str, torch.Tensor], *args: Any) -> Any:
-        read.append(len(inputs["input_ids"]))
-        return lower(self, inputs, *args)
-
-    monkeypatch.setattr(halves_module.Halves, "lower", counted)
+    read = windows_read(monkeypatch)
     assert_same(alone, outcome(fitted(deep_encoder, **settings)))
     assert sum(read) - 3 * TRIAL == len(TEXTS)  # three of four epochs have frozen layers
 
@@ -368,9 +368,21 @@ def test_a_damaged_file_is_passed_over(tiny_encoder: str, tmp_path: Path) -> Non
 def test_a_folder_that_cannot_be_written(tiny_encoder: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     classifier = TransferTextClassifier(tiny_encoder, memory=tmp_path / "file", max_epochs=0)
-    with pytest.raises(ValueError, match="memory: cannot write to"):
+    with pytest.raises(ValueError, match=r"memory: .*file cannot be made"):
         classifier.fit(TEXTS, LABELS)
     assert not hasattr(classifier, "model_")
+
+
+def test_a_folder_that_has_gone_does_no_harm(tiny_encoder: str, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    classifier = fitted(tiny_encoder, max_epochs=0, memory=folder)
+    expected = classifier.predict_proba(NEW)
+    shutil.rmtree(folder)
+    folder.write_text("no folder any more")
+    cache.clear()
+    _store._shelf.cache_clear()
+    moved = pickle.loads(pickle.dumps(classifier))
+    assert_array_equal(moved.predict_proba(NEW), expected)
 
 
 def test_ids_are_made_once() -> None:
@@ -446,6 +458,16 @@ def test_longer_trainings_go_on_from_shorter_ones(
     steps.clear()
     fitted(tiny_encoder, [*TEXTS[1:], "another"], max_epochs=2, **settings)
     assert len(steps) == 2
+
+
+def test_a_second_fit_goes_on_from_the_first(tiny_encoder: str) -> None:
+    def twice() -> tuple[Any, ...]:
+        settings = CONSTANT | {"trainable_layers": 0, "head_refit": False, "max_epochs": 2}
+        return outcome(fitted(tiny_encoder, **settings).fit(TEXTS, LABELS))
+
+    with cache_budget(0):
+        alone = twice()
+    assert_same(alone, twice())
 
 
 def test_a_rate_that_falls_starts_anew(tiny_encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,14 +18,16 @@ from sktransfer.runtime._device import (
     width_multiple,
 )
 from sktransfer.runtime._seeds import isolated_seed, rng_state, set_rng_state
-from sktransfer.runtime._store import Kept
+from sktransfer.runtime._store import Kept, Tensors, check_folder
 
 __all__ = [
     "ByteCache",
     "Kept",
+    "Tensors",
     "autocast",
     "cache",
     "cache_budget",
+    "check_folder",
     "is_out_of_memory",
     "isolated_seed",
     "release_memory",

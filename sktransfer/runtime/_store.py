@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -66,6 +67,18 @@ class Kept:
             self._shelf.put({_digest(key): tensors for key, tensors in values.items()})
 
 
+def check_folder(folder: str) -> None:
+    """Make the folder that is given as `memory`, or raise a ValueError."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"memory: {folder} cannot be made ({error}); give another folder."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"memory: {folder} cannot be written to; give another folder.")
+
+
 def _digest(key: Hashable) -> bytes:
     return hashlib.blake2b(repr(key).encode(), digest_size=_KEY_BYTES).digest()
 
@@ -104,6 +117,7 @@ class _Shelf:
         return tuple(tensor[start:stop] for tensor in tensors)
 
     def put(self, values: Mapping[bytes, Tensors]) -> None:
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         lengths = [len(tensors[0]) for tensors in values.values()]
@@ -116,13 +130,13 @@ class _Shelf:
         columns["bounds"] = torch.tensor([0, *np.cumsum(lengths).tolist()])
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
         partial = path.with_suffix(".partial")
-        try:
+        # An estimator that was moved to a machine without this folder, or a disk that is full:
+        # what cannot be kept is computed again.
+        with contextlib.suppress(OSError, SafetensorError):
             self.folder.mkdir(parents=True, exist_ok=True)
             save_file(columns, partial)
             os.replace(partial, path)
-        except OSError as error:
-            raise ValueError(f"memory: cannot write to {self.folder} ({error}).") from error
-        self.refresh()
+            self.refresh()
 
 
 def _read(path: Path) -> dict[bytes, tuple[Tensors, int, int]]:

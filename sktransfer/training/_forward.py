@@ -12,13 +12,10 @@ from torch import Tensor
 from sktransfer.inputs import EncodedRows
 from sktransfer.inputs._batches import collate_windows, split_by_width
 from sktransfer.nn import TransferModel, pool_windows
-from sktransfer.runtime import Kept, autocast, token_budget, width_multiple
+from sktransfer.runtime import Kept, Tensors, autocast, token_budget, width_multiple
 from sktransfer.training._frozen import FrozenLayers, computed, enough_windows, window_key
 
 _WINDOWS_AT_ONCE = 4096
-
-# Vectors (n_units, n_layers, n_parts, hidden_size) of windows, and the tokens in each.
-Tensors = tuple[Tensor, ...]
 
 
 @torch.inference_mode()
@@ -124,7 +121,7 @@ class _Pass:
         return windows if self.rows.units is None else self.rows.units.of_windows(windows)
 
     def _encode(self, windows: NDArray[np.integer]) -> Tensors:
-        """Vectors of some windows of one width, on the CPU."""
+        """Vectors of some windows of one width and the tokens in each, on the CPU."""
         rows = self.rows
         several = enough_windows(windows, int(rows.lengths[windows].max()))
         batch = collate_windows(rows, several, self.pad_id, multiple=self.multiple).to(self.device)
