@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -291,6 +292,8 @@ def test_threads_get_the_same(tiny_encoder: str) -> None:
 
 
 def test_processes_get_the_same(tiny_encoder: str) -> None:
+    # Workers that another test left idle may be ending, and joblib would wait for them.
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
     classifier = TransferTextClassifier(
         tiny_encoder, trainable_layers=1, max_epochs=1, random_state=0, device="cpu"
     )
