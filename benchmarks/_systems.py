@@ -266,13 +266,21 @@ def warmup_and_decay(n_steps: int, step: int) -> float:
     return max(0.0, (n_steps - step) / max(1, n_steps - n_warmup))
 
 
-def skorch_parameters(candidate: dict[str, Any], steps_per_epoch: int) -> dict[str, Any]:
+def constant(_step: int) -> float:
+    """Factor on a rate that stays."""
+    return 1.0
+
+
+def skorch_parameters(
+    candidate: dict[str, Any], steps_per_epoch: int, *, schedule: str
+) -> dict[str, Any]:
     """A candidate of a search (`learning_rate`, `layer_decay`, `max_epochs`) in skorch's names."""
     from torch.optim.lr_scheduler import LambdaLR
 
     rate, n_epochs = candidate["learning_rate"], candidate["max_epochs"]
     lower = {"lr": rate * candidate["layer_decay"]}
-    factor = functools.partial(warmup_and_decay, n_epochs * steps_per_epoch)
+    decay = functools.partial(warmup_and_decay, n_epochs * steps_per_epoch)
+    factor = constant if schedule == "constant" else decay
     return {
         "net__lr": rate,
         "net__optimizer__param_groups": [("bert.encoder.layer.4.*", lower)],
@@ -294,6 +302,7 @@ class TrainerClassifier(ClassifierMixin, BaseEstimator):
         max_epochs: int = 3,
         trainable_layers: int = 2,
         batch_size: int = 16,
+        schedule: str = "linear",
         bf16: bool = False,
         seed: int = 0,
     ) -> None:
@@ -302,6 +311,7 @@ class TrainerClassifier(ClassifierMixin, BaseEstimator):
         self.max_epochs = max_epochs
         self.trainable_layers = trainable_layers
         self.batch_size = batch_size
+        self.schedule = schedule
         self.bf16 = bf16
         self.seed = seed
 
@@ -339,8 +349,8 @@ class TrainerClassifier(ClassifierMixin, BaseEstimator):
             num_train_epochs=self.max_epochs,
             per_device_train_batch_size=self.batch_size,
             per_device_eval_batch_size=2 * self.batch_size,
-            lr_scheduler_type="linear",
-            warmup_steps=0.1,
+            lr_scheduler_type=self.schedule,
+            warmup_steps=0 if self.schedule == "constant" else 0.1,
             bf16=self.bf16,
             use_cpu=not torch.cuda.is_available(),  # without it bf16 is refused there
             save_strategy="no",

@@ -71,6 +71,12 @@ CANDIDATES = {
     "layer_decay": [0.7, 0.9],
     "max_epochs": [1, 2],
 }
+# Of the search at a constant rate, whose longer trainings begin with the shorter ones.
+CONTINUED_CANDIDATES = {
+    "learning_rate": [1e-4, 3e-4],
+    "layer_decay": [0.7, 0.9],
+    "max_epochs": [1, 2, 3],
+}
 N_CS = 12
 FINETUNE_EPOCHS = 3
 FINETUNE_LENGTHS = {"trec6": 128, "imdb": 256}
@@ -197,10 +203,11 @@ def folds(rows: _data.Rows) -> list[Any]:
     return list(splitter.split(rows.texts, rows.labels))
 
 
-def grid_candidates(count: int) -> list[dict[str, Any]]:
+def grid_candidates(job: Job) -> list[dict[str, Any]]:
     from sklearn.model_selection import ParameterGrid
 
-    return list(ParameterGrid(CANDIDATES))[:count]
+    values = CONTINUED_CANDIDATES if job.part == "continued" else CANDIDATES
+    return list(ParameterGrid(values))[: job.candidates]
 
 
 def apply_cache(job: Job) -> None:
@@ -224,21 +231,25 @@ def our_classifier(job: Job, **parameters: Any) -> Any:
     for name, more in variants.items():
         if name in job.system:
             parameters.update(more)
-    return TransferTextClassifier(**parameters, random_state=0, device=job.device)
+    return TransferTextClassifier(**parameters, random_state=job.repeat, device=job.device)
 
 
 def searched(job: Job, rows: _data.Rows) -> tuple[Any, list[dict[str, Any]], Any]:
     """Estimator, candidates under its names and labels in its form."""
-    found = grid_candidates(job.candidates)
+    found = grid_candidates(job)
+    schedule = "constant" if job.part == "continued" else "linear"
     names, codes = np.unique(rows.labels, return_inverse=True)
     if job.system.startswith(OURS):
         ours = our_classifier(job, trainable_layers=TRAINABLE_LAYERS, batch_size=BATCH_SIZE)
+        if schedule == "constant":
+            ours.set_params(schedule=schedule, warmup_fraction=0.0, warm_start=True)
         return ours, found, rows.labels
     if job.system.startswith("trainer"):
         import_all(*_systems.PlainFineTune.modules)
         trainer = _systems.TrainerClassifier(
             trainable_layers=TRAINABLE_LAYERS,
             batch_size=BATCH_SIZE,
+            schedule=schedule,
             bf16="bfloat16" in job.system,
         )
         return trainer, found, rows.labels
@@ -254,7 +265,11 @@ def searched(job: Job, rows: _data.Rows) -> tuple[Any, list[dict[str, Any]], Any
         is_trimmed="padded" not in job.system,
     )
     steps = -(-len(codes) * (N_FOLDS - 1) // N_FOLDS // BATCH_SIZE)
-    return pipeline, [_systems.skorch_parameters(one, steps) for one in found], codes
+    return (
+        pipeline,
+        [_systems.skorch_parameters(one, steps, schedule=schedule) for one in found],
+        codes,
+    )
 
 
 def measure_grid(job: Job) -> list[Measured]:
@@ -265,7 +280,7 @@ def measure_grid(job: Job) -> list[Measured]:
     estimator, candidates, labels = searched(job, rows)
     grid = [{name: [value] for name, value in one.items()} for one in candidates]
     splits = folds(rows)
-    n_epochs = sum(one["max_epochs"] for one in grid_candidates(job.candidates))
+    n_epochs = sum(one["max_epochs"] for one in grid_candidates(job))
     n_passes = n_epochs * sum(len(train) for train, _ in splits)
     search = GridSearchCV(estimator, grid, cv=splits, refit=False, error_score="raise")
     with timed(job, len(rows.texts), n_passes) as measured:
@@ -335,7 +350,7 @@ def measure_finetune(job: Job) -> list[Measured]:
             max_length=FINETUNE_LENGTHS[name],
         )
     else:
-        model = _systems.PlainFineTune(1e-4, FINETUNE_EPOCHS, 0)
+        model = _systems.PlainFineTune(1e-4, FINETUNE_EPOCHS, job.repeat)
         _systems.import_modules(model)
     n_passes = FINETUNE_EPOCHS * len(train.texts)
     with timed(job, len(train.texts), n_passes) as measured:
@@ -482,6 +497,7 @@ PARTS = {
         (OURS, OFF, "skorch", "trainer"),
         (f"{OURS}, float32", "skorch, padded to 128", "trainer, bfloat16"),
     ),
+    "continued": Part(measure_grid, (OURS, OFF, "skorch", "trainer")),
     "heads": Part(measure_heads, (OURS, f"{OURS}, lexical_weight=0", "encode once"), (OFF,)),
     "finetune": Part(
         measure_finetune, (OURS, "trainer"), (f"{OURS}, truncated", f"{OURS}, float32")
@@ -599,7 +615,7 @@ def settings(part: str, arguments: argparse.Namespace) -> list[tuple[str, int, i
     """Setting, size and number of candidates of each measurement of a part."""
     rows = arguments.rows
     count = min(arguments.candidates or N_CS, N_CS)
-    if part in ("grid", "heads"):
+    if part in ("grid", "continued", "heads"):
         size = rows or 1000
         return [(f"{count} candidates, {N_FOLDS} folds, {size} texts", size, count)]
     if part == "finetune":
@@ -712,8 +728,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--core", type=int, help="pin the measurements to this core")
     parser.add_argument("--output", type=Path, default=RESULTS)
-    parser.add_argument("--rows", type=int, help="texts of grid, heads (1000) and predict (500)")
-    parser.add_argument("--candidates", type=int, help=f"of grid and heads; default: {N_CS}")
+    parser.add_argument("--rows", type=int, help="texts of searches (1000) and predict (500)")
+    parser.add_argument("--candidates", type=int, help=f"of searches; default: {N_CS}")
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[1000, 4000, 16000, 64000], help="of growth"
     )

@@ -92,23 +92,25 @@ class _Pass:
         groups = [missing[group] for group in groups]
         if self.frozen is not None:
             self.frozen.read_ahead(rows)
-        made: dict[Hashable, Tensors] = {}
         for windows, (vectors, counts) in computed(groups, self._encode):
             self._fill(windows, vectors, counts)
-            if self.kept is None:
-                continue
-            sizes = [len(self._places(np.array([window]))) for window in windows.tolist()]
-            parts = zip(vectors.split(sizes), counts.split(sizes), strict=True)
-            for window, own in zip(windows.tolist(), parts, strict=True):
-                # Not views of the whole group, which would be kept with each of them.
-                made[keys[window]] = tuple(tensor.clone() for tensor in own)
-            if not self.kept.has_folder:  # there, all are to be one file
-                self.kept.put(made)
-                made = {}
-        if self.kept is not None:
-            self.kept.put(made)
+        self._keep(keys, missing.tolist())
         assert self.vectors is not None, "no rows"
         return self.vectors, self.counts
+
+    def _keep(self, keys: list[Hashable], windows: list[int]) -> None:
+        """Keep the vectors of `windows`, each in memory of its own.
+
+        Only when all of them are there: small pieces that stay, laid between the large ones of a
+        pass that go, would hold several times their own memory.
+        """
+        if self.kept is None or self.vectors is None:
+            return
+        made: dict[Hashable, Tensors] = {}
+        for window in windows:
+            places = torch.from_numpy(self._places(np.array([window])))
+            made[keys[window]] = (self.vectors[places], self.counts[places])
+        self.kept.put(made)
 
     def _fill(self, windows: NDArray[np.integer], vectors: Tensor, counts: Tensor) -> None:
         if self.vectors is None:
