@@ -9,12 +9,11 @@ import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+from torch import nn
+
+from sktransfer.runtime._kernels import CPUTraining
 
 # Padded tokens of one pass. On a CPU, batches that fit its caches are read a third faster; for
 # training, a batch in one pass saves the second one. A GPU of 8 GB still holds a base-size encoder
@@ -102,62 +101,14 @@ def _cpu_has_bfloat16() -> bool:
 
 
 @contextlib.contextmanager
-def autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Context in which matrix products run in `dtype`; float32 leaves everything as it is."""
-    if dtype is torch.float32:
-        yield
-        return
+def autocast(device: torch.device, dtype: torch.dtype, *, training: bool) -> Iterator[None]:
+    """Context in which matrix products run in `dtype`, of a pass of training or of another one."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.autocast(device.type, dtype=dtype))
-        if device.type == "cpu":
-            # The CPU's fused attention has a backward pass twice as slow in bfloat16 as plain
-            # matrix products at the lengths of a window.
-            stack.enter_context(_PlainAttention())
+        if dtype is not torch.float32:
+            stack.enter_context(torch.autocast(device.type, dtype=dtype))
+        if training and device.type == "cpu":
+            stack.enter_context(CPUTraining())
         yield
-
-
-class _PlainAttention(TorchFunctionMode):
-    """Attention by matrix products, in this thread alone: PyTorch's own switch is for all."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        if func is functional.scaled_dot_product_attention:
-            return _attend(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-
-def _attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    if attn_mask is not None and attn_mask.dtype is torch.bool:
-        allowed = attn_mask
-        attn_mask = torch.zeros(allowed.shape, dtype=query.dtype, device=query.device)
-        attn_mask.masked_fill_(~allowed, -torch.inf)
-    with torch.autocast("cpu", enabled=False):  # its own products run in float32
-        attended: Tensor = torch.ops.aten._scaled_dot_product_attention_math(
-            query,
-            key,
-            value,
-            attn_mask,
-            dropout_p,
-            is_causal,
-            scale=scale,
-            enable_gqa=enable_gqa,
-        )[0]
-    return attended
 
 
 @contextlib.contextmanager

@@ -127,7 +127,7 @@ class _Pass:
         rows = self.rows
         several = enough_windows(windows, int(rows.lengths[windows].max()))
         batch = collate_windows(rows, several, self.pad_id, multiple=self.multiple).to(self.device)
-        with autocast(self.device, self.dtype):
+        with autocast(self.device, self.dtype, training=False):
             states = None if self.frozen is None else self.frozen.token_states(batch, rows)
             vectors, counts = self.model.window_features(batch, states)
         n_kept = len(self._places(windows))

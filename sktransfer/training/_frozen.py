@@ -172,7 +172,7 @@ class FrozenLayers:
         several = enough_windows(windows, int(rows.lengths[windows].max()))
         batch = collate_windows(rows, several, self.pad_id, multiple=multiple).to(self.device)
         inputs = encoder.inputs(batch.token_ids, batch.attention_mask, batch.segment_ids)
-        with autocast(self.device, self.dtype):
+        with autocast(self.device, self.dtype, training=False):
             layers = self.halves.lower(inputs, [*self.kept][1:])
         lengths = rows.lengths[windows].tolist()
         return [

@@ -138,7 +138,7 @@ class NextTokenLesson:
         token_ids = torch.from_numpy(step.token_ids[part]).to(self.device)
         targets = torch.from_numpy(step.targets[part]).to(self.device)
         encoder, reached = self.network.encoder, None
-        with autocast(self.device, self.dtype):
+        with autocast(self.device, self.dtype, training=True):
             if isinstance(encoder, LSTMEncoder):
                 before = self._state
                 if before is not None:
@@ -281,7 +281,7 @@ class MaskedLesson:
         )
         encoder = self.network.encoder
         assert isinstance(encoder, Encoder)
-        with autocast(self.device, self.dtype):
+        with autocast(self.device, self.dtype, training=True):
             states = encoder(ids, mask)[0]
             return self.network.losses(states, wanted).sum()
 

@@ -184,7 +184,7 @@ class RowLesson:
 
     def _pass(self, batch: Batch, aside: tuple[Cloze, int] | None) -> tuple[Tensor, Tensor | None]:
         """Features of a batch, and the batch's share of the auxiliary loss."""
-        with autocast(self.device, self.dtype):
+        with autocast(self.device, self.dtype, training=True):
             if self._frozen is None:
                 states = self.model.states(batch)
             else:
