@@ -500,7 +500,9 @@ PARTS = {
     "continued": Part(measure_grid, (OURS, OFF, "skorch", "trainer")),
     "heads": Part(measure_heads, (OURS, f"{OURS}, lexical_weight=0", "encode once"), (OFF,)),
     "finetune": Part(
-        measure_finetune, (OURS, "trainer"), (f"{OURS}, truncated", f"{OURS}, float32")
+        measure_finetune,
+        (f"{OURS}, truncated", "trainer"),  # which cut a text at the same length
+        (OURS, f"{OURS}, truncated, float32"),
     ),
     "predict": Part(measure_predict, (OURS, "sentence-transformers", "onnxruntime")),
     "growth": Part(measure_growth),
@@ -620,7 +622,8 @@ def settings(part: str, arguments: argparse.Namespace) -> list[tuple[str, int, i
         return [(f"{count} candidates, {N_FOLDS} folds, {size} texts", size, count)]
     if part == "finetune":
         more = f", {rows} rows" if rows else ""
-        return [(f"{name}{more}", rows or 0, 0) for name in FINETUNE_LENGTHS]
+        sets = arguments.sets or FINETUNE_LENGTHS
+        return [(f"{name}{more}", rows or 0, 0) for name in sets]
     if part == "predict":
         size = rows or 500
         return [(f"{PREDICT_SET}, {size} texts", size, 0)]
@@ -679,6 +682,16 @@ REPORTED = {
 }
 
 
+def our_time(times: Any, setting: str) -> float:
+    """Time of our first system in a setting."""
+    own = [
+        time
+        for (where, system), time in times.items()
+        if where == setting and system.startswith(OURS)
+    ]
+    return own[0] if own else np.nan
+
+
 def markdown(path: Path) -> str:
     """Tables of medians over the repeats, one a part, machine and number of threads.
 
@@ -697,8 +710,7 @@ def markdown(path: Path) -> str:
         table = medians[[name for name in REPORTED if name != "ratio"]].median()
         time_column = table["cpu_s" if by_processor else "seconds"]
         table["ratio"] = [
-            value / time_column.get((setting, OURS), np.nan)
-            for (setting, _), value in time_column.items()
+            value / our_time(time_column, setting) for (setting, _), value in time_column.items()
         ]
         kept = [name for name in REPORTED if table[name].fillna(0).any()]
         lines = [
@@ -729,6 +741,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--core", type=int, help="pin the measurements to this core")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--rows", type=int, help="texts of searches (1000) and predict (500)")
+    parser.add_argument("--sets", nargs="+", choices=FINETUNE_LENGTHS, help="of finetune")
     parser.add_argument("--candidates", type=int, help=f"of searches; default: {N_CS}")
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[1000, 4000, 16000, 64000], help="of growth"
