@@ -75,7 +75,7 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class EncoderFiles:
     """What an encoder leaves in a folder.
 
     Attributes
@@ -174,7 +174,7 @@ class Encoder(nn.Module, ABC):
         """
         return None
 
-    def checkpoint(self, pad_id: int) -> Checkpoint | None:
+    def files(self, pad_id: int) -> EncoderFiles | None:
         """The encoder as files of a standard of its own, in the place of a manifest."""
         return None
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sktransfer.encoders._handle import files_digest
-from sktransfer.encoders._protocol import SAVED_MARK, Checkpoint, Encoder, Tokenizer
+from sktransfer.encoders._protocol import SAVED_MARK, Encoder, EncoderFiles, Tokenizer
 from sktransfer.encoders._tokenizer import FastTokenizer
 from sktransfer.runtime import isolated_seed
 
@@ -43,15 +43,15 @@ def save_modules(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
             f"encoder: a {type(tokenizer).__name__} cannot be saved; only tokenizers of the "
             "tokenizers library (FastTokenizer) have a form in files."
         )
-    checkpoint = encoder.checkpoint(tokenizer.pad_id) or _manifest_checkpoint(encoder, tokenizer)
+    files = encoder.files(tokenizer.pad_id) or _manifest_files(encoder, tokenizer)
     _check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name in _DOCUMENTS:
-        if name not in checkpoint.documents:
+        if name not in files.documents:
             (folder / name).unlink(missing_ok=True)
-    _write_tensors(folder / WEIGHTS_FILE, checkpoint)
+    _write_tensors(folder / WEIGHTS_FILE, files)
     _write_text(folder / TOKENIZER_FILE, _tokenizer_text(tokenizer))
-    for name, document in checkpoint.documents.items():
+    for name, document in files.documents.items():
         _write_text(folder / name, json.dumps(document, indent=2, sort_keys=True) + "\n")
 
 
@@ -125,7 +125,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _manifest_checkpoint(encoder: Encoder, tokenizer: FastTokenizer) -> Checkpoint:
+def _manifest_files(encoder: Encoder, tokenizer: FastTokenizer) -> EncoderFiles:
     settings = encoder.manifest()
     if settings is None:
         raise ValueError(
@@ -140,7 +140,7 @@ def _manifest_checkpoint(encoder: Encoder, tokenizer: FastTokenizer) -> Checkpoi
         "pad_id": tokenizer.pad_id,
         "special_tokens": bool(tokenizer.prefix or tokenizer.suffix or tokenizer.separator),
     }
-    return Checkpoint({MANIFEST_FILE: manifest}, encoder.state_dict())
+    return EncoderFiles({MANIFEST_FILE: manifest}, encoder.state_dict())
 
 
 def _check_folder(folder: Path) -> None:
@@ -167,10 +167,10 @@ def _is_marked(document: Path) -> bool:
     return isinstance(content, dict) and SAVED_MARK in content
 
 
-def _write_tensors(path: Path, checkpoint: Checkpoint) -> None:
+def _write_tensors(path: Path, files: EncoderFiles) -> None:
     from safetensors.torch import save_file
 
-    tensors = _distinct(checkpoint.tensors)
+    tensors = _distinct(files.tensors)
     # What transformers wants to see there.
     _replace(path, lambda partial: save_file(tensors, partial, metadata={"format": "pt"}))
 

@@ -29,7 +29,7 @@ from sktransfer.encoders._lm_heads import (
     saved_head,
     saved_tensors,
 )
-from sktransfer.encoders._protocol import SAVED_MARK, Checkpoint, Encoder
+from sktransfer.encoders._protocol import SAVED_MARK, Encoder, EncoderFiles
 from sktransfer.encoders._tokenizer import FastTokenizer
 from sktransfer.runtime import isolated_seed
 
@@ -132,7 +132,7 @@ class HuggingFaceEncoder(Encoder):
         assert isinstance(embedding, nn.Embedding)
         return embedding
 
-    def checkpoint(self, pad_id: int) -> Checkpoint:
+    def files(self, pad_id: int) -> EncoderFiles:
         config = copy.deepcopy(self.model.config)
         config.architectures = [type(self.model).__name__]
         # Only where it says something new: some models count their positions from it.
@@ -148,7 +148,7 @@ class HuggingFaceEncoder(Encoder):
         tensors = _distinct_tensors(self.model, _half_prefix(self.model))
         if self.lm_head is not None:
             tensors |= saved_tensors(self.lm_head)
-        return Checkpoint(documents, tensors)
+        return EncoderFiles(documents, tensors)
 
 
 @dataclass(frozen=True)
@@ -464,7 +464,7 @@ def _distinct_tensors(model: nn.Module, prefix: str) -> dict[str, Tensor]:
 
 
 def _head_form(folder: Path) -> str | None:
-    """What `checkpoint` wrote of the head beside its weights."""
+    """What `files` gave of the head beside its weights."""
     form: str | None = _read_json(folder / "config.json").get(SAVED_MARK, {}).get("lm_head")
     return form
 
