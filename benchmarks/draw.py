@@ -1,0 +1,97 @@
+"""Draw the plots of docs/performance.md from the committed CSVs.
+
+python benchmarks/draw.py
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
+
+HERE = Path(__file__).parent
+IMAGES = HERE.parent / "docs" / "images"
+PHASES = (
+    "loading",
+    "tokenising",
+    "frozen layers",
+    "features",
+    "linear models",
+    "word counts",
+    "training: forward",
+    "training: backward",
+    "training: optimiser",
+    "training: rest",
+    "other",
+)
+
+
+def where_time_goes(rows: pd.DataFrame) -> Figure:
+    """A bar for each fit, cut into phases."""
+    cases = list(rows["fit"].unique())
+    figure = Figure(figsize=(9, 1.2 + 0.75 * len(cases)), layout="constrained")
+    axes = figure.subplots()
+    colours = mpl.color_sequences["tab20"]
+    for row, (fit, turn) in enumerate((fit, turn) for fit in cases for turn in ("first", "again")):
+        own = rows[(rows["fit"] == fit) & (rows["turn"] == turn)].set_index("phase")["cpu_s"]
+        start, total = 0.0, own.sum()
+        for colour, phase in zip(colours, PHASES, strict=False):
+            share = 100 * own.get(phase, 0.0) / total
+            axes.barh(row, share, left=start, color=colour, label="" if row else phase)
+            start += share
+        axes.text(101, row, f"{total:.1f} s", va="center")
+    names = [f"{fit}, {turn}" for fit in cases for turn in ("first", "again")]
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 112)
+    axes.set_xlabel("% of the processor time of fit, one core")
+    figure.legend(loc="outside upper center", ncols=4, frameon=False)
+    return figure
+
+
+def growth(rows: pd.DataFrame) -> Figure:
+    """Time and peak memory by the number of texts."""
+    rows = rows[rows["part"] == "growth"].groupby("n_texts")[["cpu_s", "peak_mb"]].median()
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    for axes, (column, label) in zip(
+        figure.subplots(ncols=2),
+        {"cpu_s": "processor seconds of fit", "peak_mb": "peak memory, MB"}.items(),
+        strict=True,
+    ):
+        axes.plot(rows.index, rows[column], "o-", label="measured")
+        if column == "cpu_s":
+            per_text = rows[column].iloc[-1] / rows.index[-1]
+            axes.plot(rows.index, per_text * rows.index, ":", label="in proportion to the texts")
+            axes.set_yscale("log")
+            axes.legend(frameon=False)
+        else:
+            axes.set_ylim(0)
+        axes.set_xscale("log")
+        axes.set_xticks(rows.index)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.minorticks_off()
+        axes.set_xlabel("texts")
+        axes.set_ylabel(label)
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Plots of docs/performance.md.")
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--images", type=Path, default=IMAGES)
+    arguments = parser.parse_args()
+    arguments.images.mkdir(parents=True, exist_ok=True)
+    # The same CSV gives the same file.
+    mpl.rcParams["svg.hashsalt"] = "sktransfer"
+    for name, draw, source in (
+        ("where_time_goes", where_time_goes, "where_time_goes.csv"),
+        ("growth", growth, "speed.csv"),
+    ):
+        figure = draw(pd.read_csv(arguments.results / source))
+        figure.savefig(arguments.images / f"{name}.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
