@@ -11,6 +11,7 @@ import functools
 import json
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -379,7 +380,20 @@ def _collect_inputs(module: nn.Module, lists: list[nn.ModuleList], found: list[n
     return passed
 
 
+# Asked for at every pass, and a walk through all modules takes milliseconds.
+_known_lists: weakref.WeakKeyDictionary[nn.Module, list[nn.ModuleList]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
 def _block_lists(model: nn.Module) -> list[nn.ModuleList]:
+    lists = _known_lists.get(model)
+    if lists is None:
+        lists = _known_lists[model] = _longest_lists(model)
+    return lists
+
+
+def _longest_lists(model: nn.Module) -> list[nn.ModuleList]:
     outermost: list[nn.ModuleList] = []
     inner: set[nn.Module] = set()
     for module in model.modules():
