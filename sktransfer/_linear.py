@@ -79,7 +79,8 @@ def _solution(session: Session, problem: Problem, C: float) -> LinearWeights:
         dtype=session.dtype,
     )
     units = join_ranges(rows.unit_start[:-1][inverse], rows.n_units[inverse])
-    inputs = session.model.head.normalise(features).double().numpy()[units]
+    # As doubles last: of many rows, each copy counts.
+    inputs = session.model.head.normalise(features)[torch.from_numpy(units)].double().numpy()
     return session.task.solve(inputs, problem.targets[members], weights, C=C)
 
 

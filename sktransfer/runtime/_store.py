@@ -22,6 +22,8 @@ from sktransfer.runtime._cache import cache
 Tensors = tuple[Tensor, ...]
 
 _KEY_BYTES = 16
+# The objects around the values of a tensor, as measured: more than the values of a short text.
+_TENSOR_BYTES = 600
 
 
 class Kept:
@@ -61,7 +63,7 @@ class Kept:
     def put(self, values: Mapping[Hashable, Tensors]) -> None:
         """Keep all of `values`; in the folder they become one file."""
         for key, tensors in values.items():
-            n_bytes = sum(tensor.nbytes for tensor in tensors)
+            n_bytes = sum(tensor.nbytes + _TENSOR_BYTES for tensor in tensors)
             cache.put((self.kind, key), tensors, n_bytes=n_bytes)
         if self._shelf is not None and values:
             self._shelf.put({_digest(key): tensors for key, tensors in values.items()})
