@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 _LEVELS = 2**16
-# Of float32: a megabyte or two.
+# A megabyte of float32.
 _SCORES_AT_ONCE = 2**18
 _LOWEST = -(2**63)
 
@@ -21,8 +21,8 @@ class CPUTraining(TorchFunctionMode):
     """Replaces dropout and attention in the block, in this thread alone.
 
     PyTorch draws a random number for each value, where a fourth of one is enough, and its
-    attention with dropout keeps four float32 values for each pair of tokens; without dropout it
-    has a backward pass in bfloat16 that takes ten times as long as its forward pass.
+    attention with dropout keeps several values for each pair of tokens; the one without has a
+    backward pass in bfloat16 that takes many times as long as the forward pass.
     """
 
     def __torch_function__(
@@ -61,6 +61,7 @@ def _attention(
 ) -> Tensor:
     is_trained = torch.is_grad_enabled() and query.requires_grad
     is_plain = query.ndim == 4 and query.device.type == "cpu" and not enable_gqa
+    is_plain = is_plain and query.shape[:2] == key.shape[:2] and key.shape == value.shape
     if not (is_trained or dropout_p) or not is_plain:
         return functional.scaled_dot_product_attention(
             query,
@@ -103,9 +104,7 @@ def _draw(shape: torch.Size, p: float) -> tuple[Tensor, float]:
     return keep, _LEVELS / (_LEVELS - n_dropped)
 
 
-def _kept(values: Tensor, keep: Tensor | None, factor: float) -> Tensor:
-    if keep is None:
-        return values
+def _kept(values: Tensor, keep: Tensor, factor: float) -> Tensor:
     # Both ways, dropout is the same product.
     return torch.ops.aten.native_dropout_backward(values, keep, factor)  # type: ignore[no-any-return]
 

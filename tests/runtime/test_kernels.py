@@ -164,3 +164,12 @@ def test_only_training_replaces_anything() -> None:
         torch.manual_seed(1)
         with autocast(device, torch.float32, training=False):
             assert torch.equal(functional.dropout(torch.ones(1000), 0.5), expected)
+
+
+def test_attention_of_other_shapes_is_left_to_pytorch() -> None:
+    query, key, value = heads()
+    wide = torch.cat([value, value], dim=-1)
+    expected = functional.scaled_dot_product_attention(query, key[:1], wide[:1])
+    with CPUTraining():
+        found = functional.scaled_dot_product_attention(query, key[:1], wide[:1])
+    assert torch.equal(found, expected)
