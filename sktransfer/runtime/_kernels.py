@@ -62,6 +62,8 @@ def _attention(
     is_trained = torch.is_grad_enabled() and query.requires_grad
     is_plain = query.ndim == 4 and query.device.type == "cpu" and not enable_gqa
     is_plain = is_plain and query.shape[:2] == key.shape[:2] and key.shape == value.shape
+    # A bias of positions may be trained, too.
+    is_plain = is_plain and not (attn_mask is not None and attn_mask.requires_grad)
     if not (is_trained or dropout_p) or not is_plain:
         return functional.scaled_dot_product_attention(
             query,

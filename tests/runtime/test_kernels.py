@@ -173,3 +173,15 @@ def test_attention_of_other_shapes_is_left_to_pytorch() -> None:
     with CPUTraining():
         found = functional.scaled_dot_product_attention(query, key[:1], wide[:1])
     assert torch.equal(found, expected)
+
+
+def test_a_bias_that_trains_has_its_gradient() -> None:
+    found = []
+    for mode in (CPUTraining, contextlib.nullcontext):
+        bias = torch.linspace(-1, 1, 25).view(5, 5).double().requires_grad_()
+        with mode():
+            attended = functional.scaled_dot_product_attention(*heads(), bias)
+        attended.cos().sum().backward()
+        found.append(bias.grad)
+    assert found[0] is not None
+    torch.testing.assert_close(*found)
