@@ -6,9 +6,6 @@ python benchmarks/int8.py --sets sst2 trec6
 import argparse
 import copy
 import csv
-import datetime
-import shlex
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -16,7 +13,7 @@ from typing import Any
 
 import _data
 import numpy as np
-from label_budgets import cpu_model, versions
+from label_budgets import provenance
 
 RESULTS = Path(__file__).parent / "results" / "int8.csv"
 
@@ -59,13 +56,7 @@ def main() -> None:
     from sktransfer import TransferTextClassifier
 
     torch.set_num_threads(1)
-    same = {
-        "threads": 1,
-        "cpu": cpu_model(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": versions(),
-    }
+    same = {"threads": 1, **provenance()}
     with open(arguments.output, "w", newline="") as file:
         writer: csv.DictWriter[str] | None = None
         for seed in range(arguments.seeds):

@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,16 @@ def versions() -> str:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found.append(f"{name}={importlib.metadata.version(name)}")
     return " ".join(found)
+
+
+def provenance() -> dict[str, str]:
+    """Where, when and by which command a figure was made."""
+    return {
+        "cpu": cpu_model(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", *sys.argv]),
+        "versions": versions(),
+    }
 
 
 def run_one(job: Job) -> dict[str, Any]:

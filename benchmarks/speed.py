@@ -21,7 +21,6 @@ import itertools
 import json
 import os
 import resource
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -34,7 +33,7 @@ from typing import Any
 import _data
 import _systems
 import numpy as np
-from label_budgets import cpu_model, read_rows, versions
+from label_budgets import provenance, read_rows, versions
 
 RESULTS = Path(__file__).parent / "results" / "speed.csv"
 COLUMNS = (
@@ -563,9 +562,7 @@ def as_row(job: Job, found: dict[str, Any]) -> dict[str, Any]:
         "texts_per_s": round(n_passes / found["seconds"], 1),
         "cpu_texts_per_s": round(n_passes / cpu_s, 1) if cpu_s else None,
         "threads": job.threads,
-        "cpu": cpu_model(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", *sys.argv]),
+        **provenance(),
         "versions": all_versions(),
     }
 

@@ -9,9 +9,6 @@ twice in a process: the second finds in the cache what the first has left there.
 import argparse
 import contextlib
 import csv
-import datetime
-import shlex
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -21,7 +18,7 @@ from typing import Any
 import _data
 import _systems
 import numpy as np
-from label_budgets import cpu_model, versions
+from label_budgets import provenance
 
 RESULTS = Path(__file__).parent / "results" / "where_time_goes.csv"
 COLUMNS = ("fit", "turn", "phase", "cpu_s", "n_texts", "threads", "cpu", "date", "command")
@@ -136,13 +133,7 @@ def main() -> None:
 
     torch.set_num_threads(1)
     _systems.import_modules(_systems.SkTransfer({}, 0))
-    same = {
-        "threads": 1,
-        "cpu": cpu_model(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": versions(),
-    }
+    same = {"threads": 1, **provenance()}
     with open(arguments.output, "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
