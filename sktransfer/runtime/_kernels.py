@@ -75,6 +75,10 @@ def _attention(
             scale=scale,
             enable_gqa=enable_gqa,
         )
+    if torch.is_autocast_enabled("cpu"):
+        # As PyTorch's own does: rotary positions may leave the three in different precisions.
+        dtype = torch.get_autocast_dtype("cpu")
+        query, key, value = (part.to(dtype) for part in (query, key, value))
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     bias = _bias(query, key, attn_mask, is_causal)
     attended: Tensor = _Attention.apply(query, key, value, bias, dropout_p, scale)  # type: ignore[no-untyped-call]

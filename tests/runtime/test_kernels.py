@@ -185,3 +185,14 @@ def test_a_bias_that_trains_has_its_gradient() -> None:
         found.append(bias.grad)
     assert found[0] is not None
     torch.testing.assert_close(*found)
+
+
+def test_autocast_brings_attention_to_one_precision() -> None:
+    query, key, _ = heads(torch.float32)
+    value = heads(torch.bfloat16)[2]
+    with autocast(torch.device("cpu"), torch.bfloat16, training=True):
+        found = functional.scaled_dot_product_attention(query, key, value)
+    found.sum().backward()
+    assert found.dtype is torch.bfloat16
+    assert query.grad is not None
+    assert query.grad.dtype is torch.float32
