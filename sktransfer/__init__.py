@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from sktransfer._answer_extractor import TransferAnswerExtractor
     from sktransfer._choice_classifier import TransferChoiceClassifier
     from sktransfer._classifier import TransferTextClassifier
-    from sktransfer._compare import ComparisonResult, compare
     from sktransfer._language_model import LanguageModel
     from sktransfer._regressor import TransferTextRegressor
     from sktransfer._token_classifier import TransferTokenClassifier
     from sktransfer._vectorizer import TransferTextVectorizer
+    from sktransfer.comparison.compare import compare
+    from sktransfer.comparison.result import ComparisonResult
     from sktransfer.encoders import EncoderHandle, available_encoders
 
 __version__ = "0.1.0.dev0"
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "ComparisonResult": "sktransfer._compare",
+    "ComparisonResult": "sktransfer.comparison.result",
     "EncoderHandle": "sktransfer.encoders",
     "LanguageModel": "sktransfer._language_model",
     "TransferAnswerExtractor": "sktransfer._answer_extractor",
@@ -46,7 +47,7 @@ _HOME = {
     "TransferTextVectorizer": "sktransfer._vectorizer",
     "TransferTokenClassifier": "sktransfer._token_classifier",
     "available_encoders": "sktransfer.encoders",
-    "compare": "sktransfer._compare",
+    "compare": "sktransfer.comparison.compare",
     "datasets": "sktransfer.datasets",
 }
 

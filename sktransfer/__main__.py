@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from ._compare import ComparisonProgress, ComparisonResult
+    from sktransfer.comparison.compare import ComparisonProgress
+    from sktransfer.comparison.result import ComparisonResult
 
 _DESCRIPTION = """\
 Compare a tuned TF-IDF + LogisticRegression with TransferTextClassifier on the
@@ -28,32 +32,43 @@ examples:
   python -m sktransfer compare
   python -m sktransfer compare reviews.csv
   python -m sktransfer compare mails.jsonl --text body --label folder
+  python -m sktransfer compare spam.csv --no-header --text 2 --label 1
   python -m sktransfer compare mails.parquet --budgets 100,all --output results
 """
-_BAD_INPUT = 2
+_ERROR = 2
 _INTERRUPTED = 130
+# Errors whose message is meant for a user.
+_EXPLAINED = (ValueError, TypeError, ImportError, OSError)
+_RESULTS = ("comparison.csv", "learning_curve.png")
 # A table written to a file or a pipe needs no terminal's width.
 _PLAIN_WIDTH = 120
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 2 (bad input) or 130 (Ctrl-C)."""
+    """Run the command line and return its exit code: 0, 2 (an error) or 130 (Ctrl-C)."""
     parsed = _parser().parse_args(arguments)
     try:
         return _compare(parsed)
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        message = " ".join(str(error).split())
-        sys.stderr.write(f"sktransfer: {message}\n")
-        return _BAD_INPUT
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except BrokenPipeError:  # the output goes to a pager, or to head, that has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - a user reads one line, whatever went wrong
+        if parsed.debug:
+            traceback.print_exc()
+        message = " ".join(str(error).split())
+        if not (message and isinstance(error, _EXPLAINED)):
+            message = f"{type(error).__name__}: {message} (--debug shows where)"
+        sys.stderr.write(f"sktransfer: {message}\n")
+        return _ERROR
 
 
 class _OneLineParser(argparse.ArgumentParser):
     """Answers a wrong argument with one line, not with the whole usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(_BAD_INPUT, f"sktransfer: {message} (see {self.prog} --help)\n")
+        self.exit(_ERROR, f"sktransfer: {message} (see {self.prog} --help)\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,10 +88,12 @@ def _parser() -> argparse.ArgumentParser:
         "file",
         nargs="?",
         metavar="FILE",
-        help="a .csv, .tsv, .jsonl or .parquet file with a header",
+        help="a .csv, .tsv, .json, .jsonl or .parquet file; .csv and .tsv with a header",
     )
-    add("--text", metavar="COL", help="the column of texts (default: the longest strings)")
-    add("--label", metavar="COL", help="the column of labels (default: few values that repeat)")
+    add("--text", metavar="COL", help="the column of texts (default: guessed, and printed)")
+    add("--label", metavar="COL", help="the column of labels (default: guessed, and printed)")
+    add("--no-header", action="store_true", help="the columns of FILE are called 1, 2, ...")
+    add("--encoding", metavar="NAME", help="encoding of FILE (default: UTF-8, or detected)")
     add(
         "--budgets",
         type=_budgets,
@@ -91,9 +108,10 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="DIR",
-        help="write comparison.csv (a row per fit) and learning_curve.png there; without it "
-        "nothing is written",
+        help="write comparison.csv (a row per fit) and learning_curve.png there, if neither is "
+        "there yet; without it nothing is written",
     )
+    add("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
@@ -116,17 +134,16 @@ def _compare(arguments: argparse.Namespace) -> int:
     out = Console()
     if not out.is_terminal:
         out = Console(width=max(out.width, _PLAIN_WIDTH))
+    # What would be refused at the end is refused before the minutes of fitting.
     if arguments.output is not None:
-        # Before the minutes of fitting, not after.
-        try:
-            arguments.output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(
-                f"--output {arguments.output} cannot be made a folder: {error.strerror}."
-            ) from error
+        _make_folder(arguments.output)
     texts, labels = _load(arguments, out)
 
-    from ._compare import compare, default_estimators
+    from sktransfer.comparison.compare import compare, default_estimators
+    from sktransfer.encoders import resolve_encoder
+
+    if arguments.encoder is not None:
+        resolve_encoder(arguments.encoder)
 
     estimators = default_estimators(arguments.encoder, random_state=arguments.seed)
     with _progress() as progress:
@@ -145,34 +162,60 @@ def _compare(arguments: argparse.Namespace) -> int:
     return _INTERRUPTED if result.interrupted else 0
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--output {folder} cannot be made a folder: {error.strerror}.") from error
+    for name in _RESULTS:
+        if (folder / name).exists():
+            raise ValueError(
+                f"--output {folder}: {name} is already there, and would be overwritten; give "
+                "another folder."
+            )
+
+
 def _load(arguments: argparse.Namespace, out: Console) -> tuple[Sequence[str], Sequence[Any]]:
     if arguments.file is None:
-        for option in ("text", "label"):
-            if getattr(arguments, option) is not None:
-                raise ValueError(f"--{option} names a column of FILE, and no FILE was given.")
-        from .datasets import load_docstrings
+        for option in ("text", "label", "encoding", "no_header"):
+            if getattr(arguments, option):
+                name = option.replace("_", "-")
+                raise ValueError(f"--{name} says how to read FILE, and no FILE was given.")
+        from sktransfer.datasets import load_docstrings
 
         docstrings = load_docstrings()
         names = docstrings.target_names
-        out.print(
+        _say(
+            out,
             f"{len(docstrings.data):,} docstring sentences of the installed packages, "
             f"{len(names)} classes: {', '.join(names)}.",
-            highlight=False,
         )
         return list(docstrings.data), [names[index] for index in docstrings.target]
 
-    from ._reading import read_labelled_texts
+    from sktransfer.comparison.columns import read_labelled_texts
 
-    read = read_labelled_texts(arguments.file, arguments.text, arguments.label)
-    guessed = [option for option in ("text", "label") if getattr(arguments, option) is None]
-    out.print(
-        f"{arguments.file}: {len(read.texts):,} texts in column {read.text_column!r}, "
-        f"{len(set(read.labels))} classes in column {read.label_column!r}"
-        + (f" (guessed; --{' and --'.join(guessed)} to choose)." if guessed else "."),
-        highlight=False,
-        markup=False,
+    read = read_labelled_texts(
+        arguments.file,
+        arguments.text,
+        arguments.label,
+        encoding=arguments.encoding,
+        has_header=not arguments.no_header,
     )
+    guessed = [option for option in ("text", "label") if getattr(arguments, option) is None]
+    _say(
+        out,
+        f"{arguments.file}: {read.n_rows:,} rows, {len(read.texts):,} texts in column "
+        f"{read.text_column!r}, {len(set(read.labels))} classes in column {read.label_column!r}"
+        + (f" (guessed; --{' and --'.join(guessed)} to choose)." if guessed else "."),
+    )
+    for note in read.notes:
+        _say(out, f"Note: {note}")
     return read.texts, read.labels
+
+
+def _say(out: Console, line: str) -> None:
+    """Print a line as it is: what looks like markup is a part of a label or a name."""
+    out.print(line, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
@@ -226,12 +269,13 @@ def _time_left(state: ComparisonProgress) -> str:
 
 def _show(result: ComparisonResult, out: Console) -> None:
     for note in result.notes:
-        out.print(f"Note: {note}", highlight=False)
+        _say(out, f"Note: {note}")
     if not result.rows:
         return
     repeats = max(row["repeat"] for row in result.rows) + 1
     header, *body = result.table()
-    tests = f"{result.rows[0]['n_test']:,} test texts"
+    sizes = sorted({f"{row['n_test']:,}" for row in result.rows})
+    tests = f"{' to '.join([sizes[0], *sizes[1:][-1:]])} test texts"
     title = f"Mean ± sd of {repeats} repeats, {tests} each" if repeats > 1 else tests
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
     for index, name in enumerate(header):
@@ -240,23 +284,27 @@ def _show(result: ComparisonResult, out: Console) -> None:
         table.add_row(*cells, end_section=following is None or following[1] != cells[1])
     out.print(table)
     for sentence in result.verdict():
-        out.print(sentence, highlight=False, markup=False)
+        _say(out, sentence)
 
 
 def _write(result: ComparisonResult, folder: Path | None, out: Console) -> None:
     if folder is None:
-        out.print("Nothing was written; --output DIR keeps the rows and the plot.", highlight=False)
+        _say(out, "Nothing was written; --output DIR keeps the rows and the plot.")
         return
-    rows, plot = folder / "comparison.csv", folder / "learning_curve.png"
+    rows, plot = (folder / name for name in _RESULTS)
     result.to_csv(rows)
     written = [str(rows)]
     try:
         result.plot(plot)
         written.append(str(plot))
     except ImportError as error:
-        out.print(f"No plot was drawn. {error}", highlight=False, markup=False)
+        _say(out, f"No plot was drawn. {error}")
     out.print(f"Written: {', '.join(written)}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without "±" shows a question mark, and no traceback after minutes of fitting.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     raise SystemExit(main())

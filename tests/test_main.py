@@ -11,8 +11,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
-from sktransfer import __main__, _compare
+from sktransfer import __main__
 from sktransfer.__main__ import main
+from sktransfer.comparison import compare as comparing
 
 
 class Stopped(DummyClassifier):
@@ -39,7 +40,7 @@ def cheap(monkeypatch):
             "TransferTextClassifier": make_pipeline(TfidfVectorizer(), MultinomialNB(alpha=0.1)),
         }
 
-    monkeypatch.setattr(_compare, "default_estimators", estimators)
+    monkeypatch.setattr(comparing, "default_estimators", estimators)
     return asked
 
 
@@ -63,7 +64,7 @@ def test_file_in_table_and_verdict_out(cheap, reviews, capsys, tmp_path, monkeyp
     assert run(reviews, "--budgets", "10,all", "--repeats", 2, "--seed", 3) == 0
     out, err = capsys.readouterr()
     assert (
-        "80 texts in column 'body', 2 classes in column 'kind' (guessed; --text and --label to"
+        "80 rows, 80 texts in column 'body', 2 classes in column 'kind' (guessed; --text and "
         in " ".join(out.split())
     )
     assert "accuracy %" in out
@@ -101,13 +102,14 @@ def test_without_a_file_the_docstrings(cheap, capsys):
     assert "11 classes: numpy, scipy.linalg" in capsys.readouterr().out
 
 
-def test_columns_and_encoder_are_passed_on(cheap, reviews, capsys):
-    arguments = ("--text", "body", "--label", "kind", "--encoder", "x", "--budgets", "99,10")
+def test_columns_and_encoder_are_passed_on(cheap, reviews, tiny_encoder, capsys):
+    arguments = ("--text", "body", "--label", "kind", "--encoder", tiny_encoder)
+    arguments += ("--budgets", "99,10")
     assert run(reviews, *arguments, "--repeats", 1) == 0
     out = capsys.readouterr().out
     assert "guessed" not in out
     assert "Note: Budget 99 cut to the 60 rows there are to train on." in out
-    assert cheap == [("x", 0)]
+    assert cheap == [(tiny_encoder, 0)]
 
 
 @pytest.mark.parametrize(
@@ -122,8 +124,10 @@ def test_columns_and_encoder_are_passed_on(cheap, reviews, capsys):
         (["{}", "--repeats", "0"], "'0' is not a number of at least 1"),
         (["{}", "--seed", "-1"], "Seed must be between 0 and"),
         (["{}", "--output", "{}"], "cannot be made a folder: File exists."),
-        (["{}", "--text", "body", "--label", "id"], "Each class needs at least 3 rows"),
-        (["--text", "body"], "--text names a column of FILE, and no FILE was given."),
+        (["{}", "--text", "body", "--label", "id"], "A comparison needs two classes"),
+        (["--text", "body"], "--text says how to read FILE, and no FILE was given."),
+        (["{}", "--encoding", "utf-9"], "--encoding utf-9: Python knows no such encoding."),
+        (["{}", "--encoder", "no/such/folder"], "encoder='no/such/folder'"),
         (["{}", "--colour"], "unrecognized arguments: --colour"),
     ],
 )
@@ -145,7 +149,7 @@ def test_an_estimators_refusal_is_one_line(reviews, capsys, monkeypatch):
         def fit(self, X, y):
             raise ValueError("encoder='x' is unknown;\n  known offline: minilm.")
 
-    monkeypatch.setattr(_compare, "default_estimators", lambda *_, **__: {"x": Refuses()})
+    monkeypatch.setattr(comparing, "default_estimators", lambda *_, **__: {"x": Refuses()})
     assert run(reviews) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == "sktransfer: encoder='x' is unknown; known offline: minilm."
@@ -153,7 +157,7 @@ def test_an_estimators_refusal_is_one_line(reviews, capsys, monkeypatch):
 
 def test_ctrl_c_shows_what_is_known(reviews, capsys, monkeypatch):
     Stopped.fits = 0
-    monkeypatch.setattr(_compare, "default_estimators", lambda *_, **__: {"x": Stopped()})
+    monkeypatch.setattr(comparing, "default_estimators", lambda *_, **__: {"x": Stopped()})
     assert run(reviews, "--budgets", "10") == 130
     out = capsys.readouterr().out
     assert "Note: Interrupted after 1 of 3 fits." in out

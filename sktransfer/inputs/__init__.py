@@ -37,7 +37,7 @@ from sktransfer.inputs._rows import (
     encode_rows,
     join_ranges,
 )
-from sktransfer.inputs._texts import Row, check_texts
+from sktransfer.inputs._texts import Row, check_texts, is_missing
 from sktransfer.inputs._tokens import content_ids
 from sktransfer.inputs._words import WordForm, check_tags, check_tags_of_words, check_words
 
@@ -91,6 +91,7 @@ __all__ = [
     "encode_passages",
     "encode_rows",
     "epoch_batches",
+    "is_missing",
     "join_ranges",
     "label_words",
     "lanes",

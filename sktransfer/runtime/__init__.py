@@ -19,6 +19,7 @@ from sktransfer.runtime._device import (
 )
 from sktransfer.runtime._seeds import isolated_seed, rng_state, set_rng_state
 from sktransfer.runtime._store import Kept, Tensors, check_folder
+from sktransfer.runtime._threads import one_blas_thread
 
 __all__ = [
     "ByteCache",
@@ -30,6 +31,7 @@ __all__ = [
     "check_folder",
     "is_out_of_memory",
     "isolated_seed",
+    "one_blas_thread",
     "release_memory",
     "resolve_device",
     "resolve_precision",

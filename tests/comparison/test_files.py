@@ -5,8 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from sktransfer import _reading
-from sktransfer._reading import read_labelled_texts
+from sktransfer.comparison import files
+from sktransfer.comparison.columns import read_labelled_texts
 
 TEXTS = ["a rather long text, with a comma", 'with "quotes"\nand a second line', "NA", "plain"] * 3
 LABELS = ["pos", "neg", "pos", "neg"] * 3
@@ -50,9 +50,9 @@ def test_each_format_gives_the_same(tmp_path, name):
 
 def test_parquet_through_polars_and_without_a_reader(tmp_path, monkeypatch):
     path = write_table(tmp_path / "t.parquet")
-    monkeypatch.setattr(_reading, "find_spec", lambda name: True if name == "polars" else None)
+    monkeypatch.setattr(files, "find_spec", lambda name: True if name == "polars" else None)
     assert read_labelled_texts(path).texts == TEXTS
-    monkeypatch.setattr(_reading, "find_spec", lambda name: None)
+    monkeypatch.setattr(files, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install pyarrow"):
         read_labelled_texts(path)
 
@@ -94,20 +94,28 @@ def test_a_column_named_label_is_preferred_to_one_with_fewer_values(write):
         ("t.csv", "a,b\n", {}, "no rows"),
         ("t.csv", "a,a\nx,1\n", {}, "two columns named 'a'"),
         ("t.csv", "a,b\nx,1\ny,z,2\n", {}, "line 3: 3 cells where the header has 2"),
-        ("t.csv", b"a,b\nx,1\ncaf\xe9,2\n", {}, r"not UTF-8 \(byte 0xe9 in line 3\)"),
-        ("t.jsonl", b'{"a": "caf\xe9"}\n', {}, "not UTF-8"),
+        ("t.csv", "a,b\n2,1\n3,2\n", {}, r"no column looks like texts"),
         ("t.jsonl", '{"a": 1}\n{oops\n', {}, "line 2: not JSON"),
-        ("t.jsonl", "[1]\n", {}, "line 1: not a JSON object"),
-        ("t.parquet", b"not parquet", {}, "cannot be read as parquet"),
+        ("t.jsonl", "[1]\n", {}, "row 1: not a JSON object"),
+        ("t.jsonl", "1\n", {}, "line 1: not a JSON object"),
+        ("t.json", "{}", {}, "one JSON object"),
+        ("t.json", '{"a": [1], "b": [1, 2]}', {}, "one JSON object"),
+        ("t.json", "[{", {}, "is not JSON"),
+        ("t.parquet", b"not parquet", {}, "cannot be read as Parquet"),
         ("t.xlsx", b"", {}, "unknown format '.xlsx'; known are .csv"),
-        ("t.csv", "a,b\nx y,1\n ,2\n", {"text": "a", "label": "b"}, "row 2: column 'a' is empty"),
-        ("t.csv", "a,b\nx,\ny,\n", {"text": "a", "label": "b"}, r"row 1 \(and 1 more"),
+        ("t.csv", "a,b\nx y,1\n ,2\n", {"text": "a", "label": "b"}, "'1', in 1 row of 2"),
+        ("t.csv", "a,b\nx,\ny,\n", {"text": "a", "label": "b"}, "no row has both"),
         ("t.csv", "a,label\nx y,1\nz,1\n", {}, "column 'label' has one class only"),
         ("t.csv", "a,b\nx y,1\nz,1\n", {"text": "a", "label": "b"}, "one class only, '1'"),
         ("t.csv", "a,b\nx y,1\nz u,2\nv w,3\n", {}, "no column looks like labels"),
-        ("t.jsonl", '{"a": 1, "b": 2}\n', {}, "no column of texts"),
+        ("t.jsonl", '{"a": 1, "b": 2}\n', {}, "no column looks like texts"),
         ("t.jsonl", '{"a": 1, "b": "x"}\n', {"text": "a", "label": "b"}, "1, which is not a text"),
-        ("t.jsonl", '{"a": "x"}\n{"a": "y", "b": "z"}', {"text": "a", "label": "b"}, "row 1: col"),
+        (
+            "t.jsonl",
+            '{"a": "x"}\n{"a": "y", "b": "z"}',
+            {"text": "a", "label": "b"},
+            "'z', in 1 row of 2",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(write, name, content, columns, message):

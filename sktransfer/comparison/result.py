@@ -13,8 +13,8 @@ import numpy as np
 
 Row = dict[str, Any]
 
-_METRICS = ("accuracy", "macro_f1", "log_loss", "fit_seconds", "texts_per_second")
-_COLUMNS = ("estimator", "budget", "n_labels", "repeat", "n_test", *_METRICS)
+METRICS = ("accuracy", "macro_f1", "log_loss", "fit_seconds", "texts_per_second")
+_COLUMNS = ("estimator", "budget", "n_labels", "repeat", "n_test", *METRICS, "error")
 
 
 @dataclass
@@ -24,10 +24,12 @@ class ComparisonResult:
     Parameters
     ----------
     rows : list of dict
-        One row a fit: estimator, budget, n_labels, repeat, n_test, accuracy, macro_f1, log_loss
-        (NaN where the estimator has no probabilities), fit_seconds, texts_per_second.
+        One row per fit: estimator, budget, n_labels, repeat, n_test, accuracy, macro_f1, log_loss
+        (NaN where the estimator has no probabilities), fit_seconds, texts_per_second, and error:
+        what a fit that failed raised, empty for the others. A failed fit's metrics are NaN.
     notes : list of str
-        What was done differently from what was asked, such as a budget cut to the data at hand.
+        What was done differently from what was asked, such as rows left out, a budget cut to the
+        data at hand, or a fit that failed.
     interrupted : bool, default=False
         True if Ctrl-C stopped the comparison; `rows` then holds the fits that were completed.
 
@@ -52,7 +54,8 @@ class ComparisonResult:
         -------
         list of dict
             With estimator, budget, n_labels, n_repeats, and ``<metric>_mean`` and
-            ``<metric>_std`` of each metric (sample deviation; NaN after a single repeat).
+            ``<metric>_std`` of each metric (sample deviation; NaN after a single repeat). Fits
+            that failed are not counted; where all did, n_repeats is 0 and the metrics are NaN.
         """
         groups: dict[tuple[int, str], list[Row]] = {}
         for row in self.rows:
@@ -62,15 +65,16 @@ class ComparisonResult:
         for (n_labels, name), group in sorted(
             groups.items(), key=lambda item: (item[0][0], order.index(item[0][1]))
         ):
+            completed = [row for row in group if not row.get("error")]
             line: Row = {
                 "estimator": name,
                 "budget": group[0]["budget"],
                 "n_labels": n_labels,
-                "n_repeats": len(group),
+                "n_repeats": len(completed),
             }
-            for metric in _METRICS:
-                values = np.array([row[metric] for row in group], dtype=float)
-                line[f"{metric}_mean"] = float(values.mean())
+            for metric in METRICS:
+                values = np.array([row[metric] for row in completed], dtype=float)
+                line[f"{metric}_mean"] = float(values.mean()) if len(values) else math.nan
                 line[f"{metric}_std"] = float(values.std(ddof=1)) if len(values) > 1 else math.nan
             summary.append(line)
         return summary
@@ -98,6 +102,8 @@ class ComparisonResult:
         """
         by_budget: dict[int, list[Row]] = {}
         for line in self.summary():
+            if not line["n_repeats"]:
+                continue
             by_budget.setdefault(line["n_labels"], []).append(line)
         complete = {n: lines for n, lines in by_budget.items() if len(lines) > 1}
         if not complete:
@@ -125,8 +131,8 @@ class ComparisonResult:
         matplotlib.axes.Axes
             The axes drawn into.
         """
-        if metric not in _METRICS:
-            raise ValueError(f"metric must be one of {', '.join(_METRICS)}; got {metric!r}.")
+        if metric not in METRICS:
+            raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
         if isinstance(target, str | PathLike):
             try:
                 from matplotlib.figure import Figure
@@ -192,7 +198,8 @@ class ComparisonResult:
         """In how many of the repeats that both completed the first is the more accurate."""
         scores: dict[str, dict[int, float]] = {first: {}, second: {}}
         for row in self.rows:
-            if row["n_labels"] == n_labels and row["estimator"] in scores:
+            is_asked = row["n_labels"] == n_labels and row["estimator"] in scores
+            if is_asked and not row.get("error"):
                 scores[row["estimator"]][row["repeat"]] = row["accuracy"]
         shared = scores[first].keys() & scores[second].keys()
         return sum(scores[first][r] > scores[second][r] for r in shared), len(shared)
@@ -217,19 +224,21 @@ class ComparisonResult:
             The header, then a line for each budget and estimator.
         """
         header = "estimator", "labels", "accuracy %", "macro-F1 %", "log loss", "fit s", "texts/s"
-        body = [
-            [
-                line["estimator"],
-                f"{line['n_labels']:,}",
-                _percent(line, "accuracy"),
-                _percent(line, "macro_f1"),
-                "-" if math.isnan(line["log_loss_mean"]) else f"{line['log_loss_mean']:.3f}",
-                f"{line['fit_seconds_mean']:.1f}",
-                f"{line['texts_per_second_mean']:,.0f}",
-            ]
-            for line in self.summary()
-        ]
-        return [list(header), *body]
+        return [list(header), *map(_cells, self.summary())]
+
+
+def _cells(line: Row) -> list[str]:
+    start = [line["estimator"], f"{line['n_labels']:,}"]
+    if not line["n_repeats"]:
+        return [*start, "failed", *["-"] * 4]
+    return [
+        *start,
+        _percent(line, "accuracy"),
+        _percent(line, "macro_f1"),
+        "-" if math.isnan(line["log_loss_mean"]) else f"{line['log_loss_mean']:.3f}",
+        f"{line['fit_seconds_mean']:.1f}",
+        f"{line['texts_per_second_mean']:,.0f}",
+    ]
 
 
 def _by_accuracy(lines: list[Row]) -> list[Row]:

@@ -18,8 +18,10 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
-from sktransfer import _compare
-from sktransfer._compare import ComparisonProgress, ComparisonResult, DealtFolds, compare
+from sktransfer.comparison import compare as comparing
+from sktransfer.comparison.compare import ComparisonProgress, compare
+from sktransfer.comparison.result import ComparisonResult
+from sktransfer.comparison.splits import DealtFolds
 
 WORDS = {"a": "apple banana cherry", "b": "hammer nail saw", "c": "river lake sea"}
 
@@ -137,8 +139,8 @@ def test_test_size(test_size, expected):
 
 
 def test_large_data_gets_400_test_rows():
-    labels = ["a", "b"] * 1000
-    result = compare(labels, labels, {"x": DummyClassifier()}, budgets=[10], n_repeats=1)
+    texts, labels = [f"text {i}" for i in range(2000)], ["a", "b"] * 1000
+    result = compare(texts, labels, {"x": DummyClassifier()}, budgets=[10], n_repeats=1)
     assert result.rows[0]["n_test"] == 400
 
 
@@ -172,17 +174,17 @@ def test_log_loss_is_that_of_sklearn():
     texts, labels = make_texts()
     model = cheap()["linear"].fit(texts[:60], labels[:60])
     expected = log_loss(labels[60:], model.predict_proba(texts[60:]), labels=model.classes_)
-    assert _compare._log_loss(model, texts[60:], labels[60:]) == pytest.approx(expected)
+    assert comparing._log_loss(model, texts[60:], labels[60:]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"X": ["a"]}, "X has 1 rows and y has 120"),
-        ({"y": ["a"] * 120}, "y has 1 class;"),
+        ({"y": ["a"] * 120}, r"of the classes in y \(1\), 1 has as many"),
         ({"y": ["a", None] * 60}, "y is missing in row 1: None"),
         ({"y": [0.0, float("nan")] * 60}, "y is missing in row 1: nan"),
-        ({"y": ["a"] * 118 + ["b"] * 2}, r"at least 3 rows; too few of: b \(2\)"),
+        ({"y": ["a"] * 118 + ["b"] * 2}, r"of the classes in y \(2\), 1 has as many"),
         ({"estimators": {}}, "estimators must be a dict"),
         ({"budgets": []}, "budgets must be a list"),
         ({"budgets": "all"}, "budgets must be a list"),
@@ -376,14 +378,14 @@ def test_dealt_folds_with_rare_classes():
 
 
 def test_the_default_tfidf_is_tuned_and_quiet_at_two_labels_a_class():
-    tuned = _compare.default_estimators()["TF-IDF + LogisticRegression"]
+    tuned = comparing.default_estimators()["TF-IDF + LogisticRegression"]
     texts, labels = make_texts()
     result = compare(texts, labels, {"tuned": tuned}, budgets=[6, 60], n_repeats=1)
     assert result.rows[1]["accuracy"] > 0.8
 
 
 def test_the_default_estimators_take_encoder_and_seed():
-    classifier = _compare.default_estimators("somewhere", 7)["TransferTextClassifier"]
+    classifier = comparing.default_estimators("somewhere", 7)["TransferTextClassifier"]
     assert classifier.encoder == "somewhere"
     assert classifier.random_state == 7
 

@@ -1,0 +1,1 @@
+"""Estimators side by side: the comparison, what it measured, and texts out of files."""
