@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sktransfer._session import LexicalChannel, Session, TextRows, merge_copies
 from sktransfer.inputs import EncodedRows, LexicalColumns, distinct, join_ranges
-from sktransfer.runtime import cache
+from sktransfer.runtime import cache, one_blas_thread
 from sktransfer.tasks import LinearWeights
 from sktransfer.training import pooled_features
 
@@ -81,7 +81,8 @@ def _solution(session: Session, problem: Problem, C: float) -> LinearWeights:
     units = join_ranges(rows.unit_start[:-1][inverse], rows.n_units[inverse])
     # As doubles last: of many rows, each copy counts.
     inputs = session.model.head.normalise(features)[torch.from_numpy(units)].double().numpy()
-    return session.task.solve(inputs, problem.targets[members], weights, C=C)
+    with one_blas_thread():
+        return session.task.solve(inputs, problem.targets[members], weights, C=C)
 
 
 def _some_rows(n_units: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -110,6 +111,6 @@ def _new_lexical(session: Session, problem: Problem) -> LexicalChannel | None:
     if not columns.shape[1]:
         return None
     targets = problem.targets[members]
-    return LexicalChannel(
-        vectorizer, session.task.solve(columns, targets, both[:, 1], C=_LEXICAL_C)
-    )
+    with one_blas_thread():
+        weights = session.task.solve(columns, targets, both[:, 1], C=_LEXICAL_C)
+    return LexicalChannel(vectorizer, weights)

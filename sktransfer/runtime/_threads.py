@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits
 
-_lock = threading.Lock()
-_limits: list[threadpool_limits] = []
-_n_users = 0
+# The limit is one for the process: of two blocks that overlap in time, the second would take the
+# first one's limit for what to go back to.
+_turn = threading.RLock()
 
 
 @contextmanager
@@ -18,18 +18,8 @@ def one_blas_thread() -> Iterator[None]:
     """Hold the BLAS libraries of the process to one thread each while the block runs.
 
     Products as small as a linear model's on a few hundred features are several times slower with
-    more: threads wait for each other longer than they compute. Of blocks that overlap in time, in
-    several threads, the last one to end gives the threads back.
+    more: threads wait for each other longer than they compute. Blocks in several threads take
+    turns.
     """
-    global _n_users
-    with _lock:
-        if not _n_users:
-            _limits.append(threadpool_limits(limits=1, user_api="blas"))
-        _n_users += 1
-    try:
+    with _turn, threadpool_limits(limits=1, user_api="blas"):
         yield
-    finally:
-        with _lock:
-            _n_users -= 1
-            if not _n_users:
-                _limits.pop().restore_original_limits()
