@@ -54,6 +54,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="also run the tests that download from the Hugging Face hub (or SKTRANSFER_HUB=1)",
     )
+    parser.addoption(
+        "--golden-write",
+        action="store_true",
+        help="write the frozen outputs of tests/golden anew, in the place of comparing with them",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
