@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sktransfer._linear import Problem
 from sktransfer._session import Session
-from sktransfer.runtime import cache
+from sktransfer.runtime import cache, place_key
 from sktransfer.training import Progress
 
 # Of the plan, what must be so that the first epochs of a longer training are a shorter one.
@@ -57,7 +57,7 @@ class Continuation:
             (problem.content, session.task),
             (replace(session.plan, n_epochs=0), session.rng.bit_generator.state, form, extra),
             (session.model.pooling, session.model.n_layers, session.model.base.key),
-            (str(session.dtype), str(session.device)),
+            (place_key(session.device, session.dtype), str(session.device)),
         )
         self.key = joblib.hash(content)
         self.last: _State | None = None

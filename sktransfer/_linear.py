@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sktransfer._session import LexicalChannel, Session, TextRows, merge_copies
 from sktransfer.inputs import EncodedRows, LexicalColumns, distinct, join_ranges
-from sktransfer.runtime import cache, one_blas_thread
+from sktransfer.runtime import cache, one_blas_thread, place_key
 from sktransfer.tasks import LinearWeights
 from sktransfer.training import pooled_features
 
@@ -57,7 +57,7 @@ def solve_head(session: Session, problem: Problem, form: Hashable, *, C: float) 
         found = solve()
     else:
         shape = (model.pooling, model.n_layers, model.n_skipped, form)
-        place = (str(session.dtype), session.device.type)
+        place = place_key(session.device, session.dtype)
         key = ("head", model.base.key, shape, place, problem.content, joblib.hash(session.task), C)
         found = cache.remembered(key, solve, lambda solution: solution.coef.nbytes)
     model.head.set_weights(torch.from_numpy(found.coef), torch.from_numpy(found.intercept))

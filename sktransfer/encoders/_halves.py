@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,24 +21,15 @@ def token_states(
     model : nn.Module
         Gives states as its first output.
     tops : sequence of nn.Module
-        Layers, in their order. transformers' own output_hidden_states leaves hooks in the model,
-        which then cannot be pickled.
+        Layers, in their order.
     inputs : dict of str to Tensor
         Token ids, masks, segments by the model's names.
     """
-    thread, below = threading.get_ident(), []
-
-    def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if threading.get_ident() == thread:
-            below.append(args[0] if args else kwargs["hidden_states"])
-
-    hooks = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in tops]
-    try:
-        states = model(**inputs)[0]
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return (states, *below[::-1])
+    # A model of this pass's own over the same parameters. Hooks in the model, which
+    # output_hidden_states leaves there as well, would be seen by other threads and by pickle.
+    below: list[Tensor] = []
+    watched = {top: _Watched(top, below) for top in tops}
+    return (_replaced(model, watched)(**inputs)[0], *below[::-1])
 
 
 class Halves:
@@ -62,11 +52,10 @@ class Halves:
         self, model: nn.Module, blocks: nn.ModuleList, depth: int, *, n_outputs: int | None
     ) -> None:
         passed = [_Passed(block, n_outputs) for block in blocks]
-        self._upper_blocks = list(blocks)[depth:]
+        self._lower_blocks, self._upper_blocks = list(blocks)[:depth], list(blocks)[depth:]
         self._first_passed = passed[depth]
-        self._lower_blocks = list(blocks)[:depth]
-        self._lower = _with_blocks(model, blocks, [*list(blocks)[:depth], *passed[depth:]])
-        self._upper = _with_blocks(model, blocks, [*passed[:depth], *self._upper_blocks])
+        self._lower = _replaced(model, dict(zip(self._upper_blocks, passed[depth:], strict=True)))
+        self._upper = _replaced(model, dict(zip(self._lower_blocks, passed[:depth], strict=True)))
 
     def lower(self, inputs: dict[str, Tensor], depths: Sequence[int] = ()) -> tuple[Tensor, ...]:
         """States (W, T, hidden_size) that the lower layers hand to the upper ones.
@@ -80,33 +69,18 @@ class Halves:
         self, states: Tensor, inputs: dict[str, Tensor], n_layers: int = 1
     ) -> tuple[Tensor, ...]:
         """What the whole encoder gives of `n_layers`, from the `states` that `lower` gave."""
-        thread = threading.get_ident()
-
-        def give(
-            _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-        ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-            if threading.get_ident() != thread:
-                return None
-            if args:
-                return (states, *args[1:]), kwargs
-            return args, {**kwargs, "hidden_states": states}
-
-        first = self._upper_blocks[0]
-        hook = first.register_forward_pre_hook(give, with_kwargs=True)
-        try:
-            tops = self._upper_blocks[len(self._upper_blocks) + 1 - n_layers :]
-            return token_states(self._upper, tops, inputs)
-        finally:
-            hook.remove()
+        first, *others = self._upper_blocks
+        given = _Given(first, states)
+        tops = [given, *others][len(self._upper_blocks) + 1 - n_layers :]
+        return token_states(_replaced(self._upper, {first: given}), tops, inputs)
 
 
-class _Passed(nn.Module):
-    """Stands for a layer that is left out: hands on the states that it is given."""
+class _Wrapped(nn.Module):
+    """Stands in the place of a layer, with the layer's attributes."""
 
-    def __init__(self, layer: nn.Module, n_outputs: int | None) -> None:
+    def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.layer = (layer,)  # in a tuple it is no part of this one
-        self.n_outputs = n_outputs
+        self.layer = (layer,)  # in a tuple it is not a part of this one
 
     def __getattr__(self, name: str) -> Any:
         # Some models ask their layers for the kind of attention.
@@ -115,9 +89,58 @@ class _Passed(nn.Module):
         except AttributeError:
             return getattr(self.layer[0], name)
 
+
+class _Passed(_Wrapped):
+    """Leaves its layer out: hands on the states that it is given."""
+
+    def __init__(self, layer: nn.Module, n_outputs: int | None) -> None:
+        super().__init__(layer)
+        self.n_outputs = n_outputs
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         states = args[0] if args else kwargs["hidden_states"]
         return states if self.n_outputs is None else (states, *[None] * (self.n_outputs - 1))
+
+
+class _Watched(_Wrapped):
+    """Notes the states that its layer is given."""
+
+    def __init__(self, layer: nn.Module, below: list[Tensor]) -> None:
+        super().__init__(layer)
+        self.below = below
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        layer = self.layer[0]
+        states = layer.states if isinstance(layer, _Given) else None
+        if states is None:
+            states = args[0] if args else kwargs["hidden_states"]
+        self.below.append(states)
+        return layer(*args, **kwargs)
+
+
+class _Given(_Wrapped):
+    """Gives its layer other states than those that arrive."""
+
+    def __init__(self, layer: nn.Module, states: Tensor) -> None:
+        super().__init__(layer)
+        self.states = states
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if args:
+            return self.layer[0](self.states, *args[1:], **kwargs)
+        return self.layer[0](**{**kwargs, "hidden_states": self.states})
+
+
+class _Kept(_Wrapped):
+    """Keeps what its layer returns."""
+
+    def __init__(self, layer: nn.Module, outputs: list[Any]) -> None:
+        super().__init__(layer)
+        self.outputs = outputs
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        self.outputs.append(self.layer[0](*args, **kwargs))
+        return self.outputs[-1]
 
 
 _known: weakref.WeakKeyDictionary[nn.Module, dict[int, Halves | None]] = weakref.WeakKeyDictionary()
@@ -131,7 +154,7 @@ def halves_of(
     Layers that hand more than states to each other, as T5's do, cannot be cut. Whether they can is
     seen by running both on `example`.
     """
-    if blocks is None or not 0 < depth < len(blocks):
+    if blocks is None or not 0 < depth < len(blocks) or len({*blocks}) < len(blocks):
         return None
     known = _known.setdefault(model, {})
     if depth not in known:
@@ -143,20 +166,19 @@ def halves_of(
 def _verified_halves(
     model: nn.Module, blocks: nn.ModuleList, depth: int, example: dict[str, Tensor]
 ) -> Halves | None:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
+    modes = {module: module.training for module in model.modules() if module.training}
+    if modes:
+        model.eval()
     try:
-        found: list[int | None] = []
-        hook = blocks[0].register_forward_hook(
-            lambda _, __, output: found.append(len(output) if isinstance(output, tuple) else None)
-        )
-        try:
-            whole = token_states(model, [], example)[0]
-        finally:
-            hook.remove()
-        halves = Halves(model, blocks, depth, n_outputs=found[0])
+        outputs: list[Any] = []
+        whole = _replaced(model, {blocks[0]: _Kept(blocks[0], outputs)})(**example)[0]
+        n_outputs = len(outputs[0]) if isinstance(outputs[0], tuple) else None
+        halves = Halves(model, blocks, depth, n_outputs=n_outputs)
         again = halves.upper(halves.lower(example)[0], example)[0]
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+    except (AttributeError, TypeError) as error:
+        # A layer wanted more of the one below than its states, and was given None.
+        if "NoneType" not in str(error):
+            raise
         return None
     finally:
         for module, mode in modes.items():
@@ -164,17 +186,18 @@ def _verified_halves(
     return halves if torch.equal(whole, again) else None
 
 
-def _with_blocks(
-    module: nn.Module, blocks: nn.ModuleList, others: Sequence[nn.Module]
-) -> nn.Module:
-    """`module` with `others` in the place of `blocks`; what does not hold them is shared."""
-    if module is blocks:
-        return nn.ModuleList(others)
-    if not any(part is blocks for part in module.modules()):
+def _replaced(module: nn.Module, others: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """`module` with others in the place of some of its parts; what does not hold them is shared."""
+    if not others:
         return module
-    changed = copy.copy(module)
-    changed._modules = {
-        name: None if child is None else _with_blocks(child, blocks, others)
+    if module in others:
+        return others[module]
+    children = {
+        name: None if child is None else _replaced(child, others)
         for name, child in module._modules.items()
     }
+    if all(children[name] is child for name, child in module._modules.items()):
+        return module
+    changed = copy.copy(module)
+    changed._modules = children
     return changed

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import pickle
-import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from sktransfer.encoders._protocol import Encoder, Tokenizer
 from sktransfer.nn import own_weights
-from sktransfer.runtime import cache, unique_key
+from sktransfer.runtime import ForkSafeLock, cache, unique_key
 
 
 class EncoderSource(Protocol):
@@ -290,7 +289,7 @@ class ModuleSource:
 
 
 _sources: weakref.WeakValueDictionary[str, ModuleSource] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 
 
 def _shared_source(

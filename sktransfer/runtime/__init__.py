@@ -17,12 +17,15 @@ from sktransfer.runtime._device import (
     use_device,
     width_multiple,
 )
+from sktransfer.runtime._locks import ForkSafeLock
+from sktransfer.runtime._numerics import place_key, usual_numerics
 from sktransfer.runtime._seeds import isolated_seed, rng_state, set_rng_state
 from sktransfer.runtime._store import Kept, Tensors, check_folder
 from sktransfer.runtime._threads import one_blas_thread
 
 __all__ = [
     "ByteCache",
+    "ForkSafeLock",
     "Kept",
     "Tensors",
     "autocast",
@@ -32,6 +35,7 @@ __all__ = [
     "is_out_of_memory",
     "isolated_seed",
     "one_blas_thread",
+    "place_key",
     "release_memory",
     "resolve_device",
     "resolve_precision",
@@ -41,5 +45,6 @@ __all__ = [
     "token_budget",
     "unique_key",
     "use_device",
+    "usual_numerics",
     "width_multiple",
 ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from sktransfer.runtime._locks import ForkSafeLock
 
 Value = TypeVar("Value")
 
@@ -50,7 +50,7 @@ class ByteCache:
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._n_bytes = 0
         self._round = 0
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
 
     @property
     def n_bytes(self) -> int:
@@ -183,12 +183,3 @@ def cache_budget(n_bytes: int) -> Iterator[None]:
         yield
     finally:
         cache.budget = before
-
-
-def _forget_in_child() -> None:
-    # A lock that another thread held at the fork would never be released.
-    cache._lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)

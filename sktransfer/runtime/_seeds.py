@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 
 import torch
 
+from sktransfer.runtime._locks import ForkSafeLock
+
 # PyTorch's dropout reads a generator shared by all threads of the process: two seeded blocks
 # at the same time would draw from each other's stream and neither result could be repeated.
-_GENERATOR_LOCK = threading.RLock()
+_GENERATOR_LOCK = ForkSafeLock()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import os
-import threading
 import uuid
 from collections.abc import Hashable, Mapping
 from itertools import pairwise
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sktransfer.runtime._cache import cache
+from sktransfer.runtime._locks import ForkSafeLock
 
 # Tensors with one first dimension in common.
 Tensors = tuple[Tensor, ...]
@@ -97,7 +97,7 @@ class _Shelf:
         self.folder = folder
         self._known: set[str] = set()
         self._places: dict[bytes, tuple[Tensors, int, int]] = {}
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def refresh(self) -> None:
         """Find what other processes have put there."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits
 
+from sktransfer.runtime._locks import ForkSafeLock
+
 # The limit is one for the process: of two blocks that overlap in time, the second would take the
 # first one's limit for what to go back to.
-_turn = threading.RLock()
+_turn = ForkSafeLock()
 
 
 @contextmanager

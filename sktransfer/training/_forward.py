@@ -12,7 +12,7 @@ from torch import Tensor
 from sktransfer.inputs import EncodedRows
 from sktransfer.inputs._batches import collate_windows, split_by_width
 from sktransfer.nn import TransferModel, pool_windows
-from sktransfer.runtime import Kept, Tensors, autocast, token_budget, width_multiple
+from sktransfer.runtime import Kept, Tensors, autocast, place_key, token_budget, width_multiple
 from sktransfer.training._frozen import FrozenLayers, computed, enough_windows, window_key
 
 _WINDOWS_AT_ONCE = 4096
@@ -34,9 +34,10 @@ def pooled_features(
     not depend on those beside it. Of an encoder that is as it was loaded, features are kept and
     found again. The model is left in the mode it had.
     """
-    was_training = model.training
-    modes = {module: module.training for module in model.modules()} if was_training else {}
-    model.eval()
+    # A model at rest is left alone: other threads may predict with it.
+    modes = {module: module.training for module in model.modules()} if model.training else {}
+    if modes:
+        model.eval()
     try:
         vectors, counts = _Pass(model, rows, pad_id, device, dtype).window_features()
     finally:
@@ -66,7 +67,7 @@ class _Pass:
         base = model.base
         if base is not None and base.is_whole:
             shape = (model.pooling, model.n_layers, model.n_skipped, rows.n_prefix, rows.n_suffix)
-            self.kept = Kept(("vectors", base.key, *shape, str(dtype), device.type), base.folder)
+            self.kept = Kept(("vectors", base.key, *shape, *place_key(device, dtype)), base.folder)
         elif base is not None:
             self.frozen = FrozenLayers.below(
                 model, base, base.depth, pad_id, device=device, dtype=dtype

@@ -14,7 +14,15 @@ from sktransfer.encoders import Encoder, Halves
 from sktransfer.inputs import EncodedRows
 from sktransfer.inputs._batches import Batch, collate_windows, split_by_width
 from sktransfer.nn import Base, TransferModel
-from sktransfer.runtime import Kept, autocast, cache, is_out_of_memory, token_budget, width_multiple
+from sktransfer.runtime import (
+    Kept,
+    autocast,
+    cache,
+    is_out_of_memory,
+    place_key,
+    token_budget,
+    width_multiple,
+)
 
 Result = TypeVar("Result")
 
@@ -113,7 +121,7 @@ class FrozenLayers:
         if halves is None:
             return None
         kept = {
-            number: Kept(("states", base.key, number, str(dtype), device.type), base.folder)
+            number: Kept(("states", base.key, number, *place_key(device, dtype)), base.folder)
             for number in (depth, *sorted({n for n in later if 0 < n < depth}, reverse=True))
         }
         return cls(model, halves, kept, pad_id, device=device, dtype=dtype)
