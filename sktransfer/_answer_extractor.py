@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_consistent_length
 
-from sktransfer._base import BaseTransferEstimator
+from sktransfer._base import BaseTransferEstimator, predicting
 from sktransfer._documentation import documented
 from sktransfer._session import TextRows
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
@@ -108,6 +108,7 @@ class TransferAnswerExtractor(BaseTransferEstimator):
             verbose=verbose,
         )
 
+    @predicting
     def predict(
         self, X: Any, return_offsets: bool = False
     ) -> NDArray[np.object_] | tuple[NDArray[np.object_], NDArray[np.int64]]:
@@ -132,6 +133,7 @@ class TransferAnswerExtractor(BaseTransferEstimator):
         _, answers, offsets = self._answers(X)
         return (answers, offsets) if return_offsets else answers
 
+    @predicting
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Mean F1 of the words of the answers.
 
@@ -155,6 +157,7 @@ class TransferAnswerExtractor(BaseTransferEstimator):
         """
         return self._mean_of(answer_f1, X, y, sample_weight)
 
+    @predicting
     def exact_match_score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Share of the answers that are right, word for word.
 

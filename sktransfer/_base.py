@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 import joblib
 import numpy as np
@@ -57,6 +58,7 @@ from sktransfer.runtime import (
     resolve_precision,
     unique_key,
     use_device,
+    usual_numerics,
 )
 from sktransfer.tasks import LOSSES, Task
 from sktransfer.training import (
@@ -79,9 +81,16 @@ _FEW_ROWS = 64
 _BATCH_OF_FEW, _BATCH_OF_MANY = 32, 16
 _HEAD_SCALE = 10.0
 _HEAD_DROPOUT = 0.1
+# A longer training goes on from a shorter one though these differ: it is longer, its weights and
+# the states of its generator are compared themselves, or nothing that is learnt depends on it.
+_NOT_DECIDING = frozenset({"max_epochs", "encoder", "random_state", "memory", "verbose"})
 _UNITS_AT_ONCE = 65_536
 _ROWS_AT_ONCE = 16_384
 
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+Estimator = TypeVar("Estimator", bound="BaseTransferEstimator")
 
 # The other rooms validate parameters by it, without importing scikit-learn's private names.
 fit_context = _fit_context
@@ -229,8 +238,9 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> Self:
         """Fine-tune the encoder on rows of text and their targets.
 
-        Ctrl-C while the network trains ends the fit with the weights there are, or with the best
-        so far if there are validation rows, and a warning.
+        Ctrl-C while the network trains raises KeyboardInterrupt from a fitted estimator: it has the
+        weights so far, or the best so far if there are validation rows. Before and after the
+        training, the estimator stays as it was.
 
         Parameters
         ----------
@@ -275,29 +285,29 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         validation = self._check_validation(X_val, y_val)
         if validation is None and self.early_stopping:
             rows, validation = self._split(rows, seed)
-        with isolated_seed(seed, resolve_device(self.device)):
+        with usual_numerics(), isolated_seed(seed, resolve_device(self.device)):
             warm = self.warm_start and hasattr(self, "model_")
             session = self._session(rows, validation, task, seed, warm=warm, unlabeled=unlabeled)
             session = self._complete(session)
             tasks = EpochTasks(self, session.plan.n_epochs, X, y, sample_weight)
-            attributes = self._run(session, tasks, warm=warm)
+            attributes, interruption = self._run(session, tasks, warm=warm)
         tasks.end_fit(lambda: {**attributes, **self._columns_of(rows)})
-        self._adopt(attributes, X, self._form().n_columns(rows.texts))
+        self._adopt(attributes, X, self._form().n_columns(rows.texts), interruption)
         return self
 
     def _continue(self, rows: TextRows, task: Task, X: Any) -> None:
         """Train one more epoch at a constant rate on `rows`, from the weights there are."""
         seed = self._draw_seed()
         warm = hasattr(self, "model_")
-        with isolated_seed(seed, resolve_device(self.device)):
+        with usual_numerics(), isolated_seed(seed, resolve_device(self.device)):
             session = self._session(rows, None, task, seed, warm=warm)
             session = replace(
                 session,
                 plan=replace(session.plan, n_epochs=1, schedule="constant", warmup_fraction=0.0),
                 whole=False,
             )
-            attributes = self._run(session, None, warm=warm)
-        self._adopt(attributes, X, self._form().n_columns(rows.texts))
+            attributes, interruption = self._run(session, None, warm=warm)
+        self._adopt(attributes, X, self._form().n_columns(rows.texts), interruption)
 
     def _form(self) -> Form:
         """How rows of X are read."""
@@ -454,8 +464,13 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         assert isinstance(model.encoder, Encoder)
         return self.trainable_layers != 0 and bool(model.encoder.layers())
 
-    def _run(self, session: Session, tasks: EpochTasks | None, *, warm: bool) -> dict[str, Any]:
-        """Probe, fine-tune, lexical channel; return the fitted attributes."""
+    def _run(
+        self, session: Session, tasks: EpochTasks | None, *, warm: bool
+    ) -> tuple[dict[str, Any], str | None]:
+        """Probe, fine-tune, lexical channel; return the fitted attributes.
+
+        Besides them, where Ctrl-C ended the training, what to say of it.
+        """
         rows, task, model = session.rows, session.task, session.model
         weights = self._target_weights(rows)
         encoded = self._encode(rows.texts, model, session.tokenizer)
@@ -476,11 +491,11 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             if not warm and self.head_init == "probe":
                 solve_head(session, problem, form, C=self.C)
             result = self._train(session, problem, form, monitor)
-            monitor.finish(result)
+            interruption = monitor.finish(result)
             if session.whole and self.head_refit and result.loss_curve:
                 solve_head(session, problem, form, C=task.refit_c)
         has_lexical = session.whole and self.lexical_weight > 0
-        return {
+        attributes = {
             **self._task_attributes(task),
             "task_": task,
             "model_": model,
@@ -493,6 +508,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             "n_iter_": len(result.loss_curve),
             "device_": str(session.device),
         }
+        return attributes, interruption
 
     def _train(
         self, session: Session, problem: Problem, form: tuple[object, ...], monitor: Monitor
@@ -502,8 +518,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         past = None
         is_first = not hasattr(self, "model_")  # else the head goes on from another fit
         if self.warm_start and is_first and session.whole and Continuation.is_possible(session):
-            extra = (self.head_init, self.C, self.lm_weight)
-            past = Continuation(session, problem, form, extra)
+            past = Continuation(session, problem, form, _deciding(self.get_params(deep=False)))
         base = model.base
         assert isinstance(model.encoder, Encoder)
         model.base = plan.base_after(base, model.encoder)
@@ -558,8 +573,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 device=session.device,
                 dtype=session.dtype,
             )
-            with torch.inference_mode():
-                scores = session.model.head(features.to(session.device)).cpu().numpy()
+            scores = session.model.head.scores(features.to(session.device)).cpu().numpy()
             return session.task.score(scores, targets)
 
         return validate
@@ -588,11 +602,27 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         # What other processes find must not depend on this one: the digest, not the key.
         return Base(source.digest, len(encoder.layers()), folder=folder)
 
-    def _adopt(self, attributes: dict[str, Any], X: Any, n_columns: int) -> None:
-        for name, value in attributes.items():
-            setattr(self, name, value)
+    def _adopt(
+        self, attributes: dict[str, Any], X: Any, n_columns: int, interruption: str | None = None
+    ) -> None:
+        """Become what was fitted, in one step; then raise KeyboardInterrupt if Ctrl-C was pressed.
+
+        A loop that the fit is a part of, such as a search, must not go on with a half-trained one.
+        """
+        fitted = self._copied()
+        fitted.__dict__.update(attributes)
+        fitted._remember_columns(X, n_columns)
+        # Another thread that predicts has the attributes of one fit or of the other.
+        self.__dict__ = fitted.__dict__
         release_memory(resolve_device(self.device))
-        self._remember_columns(X, n_columns)
+        if interruption is not None:
+            raise KeyboardInterrupt(interruption)
+
+    def _copied(self) -> Self:
+        """The estimator as it is now, whatever another thread makes of it meanwhile."""
+        copied = object.__new__(type(self))
+        copied.__dict__ = self.__dict__.copy()
+        return copied
 
     def _columns_of(self, rows: TextRows) -> dict[str, Any]:
         """What predictions check X by, for estimators that callbacks see before `fit` is over."""
@@ -631,7 +661,6 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _score_rows(self, X: Any) -> ScoredRows:
         """Rows of `X` with their scores; each distinct row is computed once."""
-        check_is_fitted(self)
         texts = self._check_rows(X, reset=False)
         rows = self._encode(texts, self.model_, self.tokenizer_)
         self._warn_of_cuts(self.model_, rows)
@@ -642,12 +671,11 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         return ScoredRows(texts, rows, scores[units])
 
     def _score_distinct(self, texts: Sequence[Row], rows: EncodedRows) -> NDArray[np.float32]:
-        scores = []
-        for part in _parts(rows.n_units):
-            features = self._features(rows.take(part))
-            with torch.inference_mode():
-                scores.append(self.model_.head(features).numpy())
-        joined: NDArray[np.float32] = np.concatenate(scores)
+        parts = [
+            self.model_.head.scores(self._features(rows.take(part))).numpy()
+            for part in _parts(rows.n_units)
+        ]
+        joined: NDArray[np.float32] = np.concatenate(parts)
         if self.lexical_ is None:
             return joined
         task: Task = self.task_
@@ -711,6 +739,29 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
     def _task_attributes(self, task: Task) -> dict[str, Any]:
         """Fitted attributes that describe the task."""
         return {}
+
+
+def predicting(
+    method: Callable[Concatenate[Estimator, Params], Result],
+) -> Callable[Concatenate[Estimator, Params], Result]:
+    """Let a method predict with the estimator as it is fitted when it is called.
+
+    It works on a copy, so that a fit in another thread cannot change what it has begun with, and in
+    PyTorch's usual surroundings.
+    """
+
+    @functools.wraps(method)
+    def predict(self: Estimator, /, *args: Params.args, **kwargs: Params.kwargs) -> Result:
+        check_is_fitted(self)
+        with usual_numerics():
+            return method(self._copied(), *args, **kwargs)
+
+    return predict
+
+
+def _deciding(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters that a training follows from, of all that an estimator has."""
+    return {name: value for name, value in parameters.items() if name not in _NOT_DECIDING}
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:

@@ -11,7 +11,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags, column_or_1d
 
-from sktransfer._base import BaseTransferEstimator
+from sktransfer._base import BaseTransferEstimator, predicting
 from sktransfer._documentation import documented
 from sktransfer._session import TextRows
 from sktransfer.inputs import ChoiceForm, Form, Row
@@ -69,6 +69,7 @@ class TransferChoiceClassifier(ClassifierMixin, BaseTransferEstimator):
         tags.input_tags.allow_nan = True
         return tags
 
+    @predicting
     def predict(self, X: Any) -> NDArray[np.int64]:
         """Number of the most probable choice of each row, from 0.
 
@@ -86,6 +87,7 @@ class TransferChoiceClassifier(ClassifierMixin, BaseTransferEstimator):
         chosen = self._scores(X).argmax(axis=1)
         return np.asarray(self.classes_[chosen])
 
+    @predicting
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Probability of each choice.
 
@@ -101,6 +103,7 @@ class TransferChoiceClassifier(ClassifierMixin, BaseTransferEstimator):
         """
         return np.asarray(softmax(self._scores(X), axis=1))
 
+    @predicting
     def predict_log_proba(self, X: Any) -> NDArray[np.float32]:
         """Logarithm of the probability of each choice.
 
@@ -116,6 +119,7 @@ class TransferChoiceClassifier(ClassifierMixin, BaseTransferEstimator):
         """
         return np.asarray(log_softmax(self._scores(X), axis=1))
 
+    @predicting
     def decision_function(self, X: Any) -> NDArray[np.float32]:
         """Scores before the softmax.
 

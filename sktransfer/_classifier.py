@@ -14,6 +14,7 @@ from sklearn.utils import Tags, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from sktransfer._base import predicting
 from sktransfer._documentation import documented
 from sktransfer._session import Session, TextRows
 from sktransfer._text import BaseTextEstimator
@@ -208,6 +209,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         self._continue(rows, self._task(known, len(rows.texts)), X)
         return self
 
+    @predicting
     def predict(self, X: Any) -> NDArray[Any]:
         """Most probable label of each text, or all labels that are more probable than not.
 
@@ -225,6 +227,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         labels: NDArray[Any] = self.task_.decode(scores)
         return labels
 
+    @predicting
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Probability of each class.
 
@@ -243,6 +246,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         values: NDArray[np.float32] = self.task_.probabilities(scores)
         return values
 
+    @predicting
     def predict_log_proba(self, X: Any) -> NDArray[np.float32]:
         """Logarithm of the probability of each class.
 
@@ -260,6 +264,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         values: NDArray[np.float32] = self.task_.log_probabilities(scores)
         return values
 
+    @predicting
     def decision_function(self, X: Any) -> NDArray[np.float32]:
         """Scores before the softmax.
 

@@ -44,18 +44,22 @@ class Continuation:
         Its rows and targets.
     form : tuple
         What shapes the token ids of the rows.
-    extra : tuple
-        What else the training depends on.
+    parameters : dict
+        What else the training follows from: parameters of the estimator.
     """
 
     def __init__(
-        self, session: Session, problem: Problem, form: tuple[object, ...], extra: tuple[Any, ...]
+        self,
+        session: Session,
+        problem: Problem,
+        form: tuple[object, ...],
+        parameters: dict[str, Any],
     ) -> None:
         assert session.model.base is not None
         self.plan, self.model = session.plan, session.model
         content = (
             (problem.content, session.task),
-            (replace(session.plan, n_epochs=0), session.rng.bit_generator.state, form, extra),
+            (replace(session.plan, n_epochs=0), session.rng.bit_generator.state, form, parameters),
             (session.model.pooling, session.model.n_layers, session.model.base.key),
             (place_key(session.device, session.dtype), str(session.device)),
         )

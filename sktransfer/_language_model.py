@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
-from sktransfer._base import BaseTransferEstimator, draw_seed, fit_context
+from sktransfer._base import BaseTransferEstimator, draw_seed, fit_context, predicting
 from sktransfer._callbacks import EpochTasks, with_callbacks
 from sktransfer._documentation import documented
 from sktransfer._language import LanguageRun, Start, continue_text, cross_entropy_of, ways_of
@@ -25,7 +24,12 @@ from sktransfer._persistence import read_estimator, write_estimator
 from sktransfer._pretraining import SCORING_SEED, BaseLanguageModel
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
 from sktransfer.inputs import distinct
-from sktransfer.runtime import isolated_seed, resolve_device, resolve_precision
+from sktransfer.runtime import (
+    isolated_seed,
+    resolve_device,
+    resolve_precision,
+    usual_numerics,
+)
 
 
 def _is_causal(model: LanguageModel) -> bool:
@@ -209,7 +213,8 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
     def fit(self, X: Any, y: Any = None, X_val: Any = None) -> Self:
         """Learn the language of texts.
 
-        Ctrl-C ends the fit with the weights there are and a warning.
+        Ctrl-C raises KeyboardInterrupt from a fitted model, which has the weights so far, or the
+        best so far if there is `X_val`.
 
         Parameters
         ----------
@@ -244,13 +249,13 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         if self.early_stopping and watched is None:
             raise ValueError("early_stopping=True needs X_val, the texts to score, in fit.")
         seed = self._draw_seed()
-        with isolated_seed(seed, resolve_device(self.device)):
+        with usual_numerics(), isolated_seed(seed, resolve_device(self.device)):
             start = self._start(corpus)
             plan = self._language_plan(start, from_scratch=self.architecture is not None)
             tasks = EpochTasks(self, plan.n_epochs * len(start.encoders), X, y, None)
-            attributes = self._learn(start, corpus, plan, seed, watched, tasks)
+            attributes, interruption = self._learn(start, corpus, plan, seed, watched, tasks)
         tasks.end_fit(lambda: {**attributes, "n_features_in_": 1})
-        self._adopt(attributes, X, 1)
+        self._adopt(attributes, X, 1, interruption)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -271,7 +276,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         self._validate_params()
         corpus = self._corpus(X, reset=not hasattr(self, "model_"))
         seed = self._draw_seed()
-        with isolated_seed(seed, resolve_device(self.device)):
+        with usual_numerics(), isolated_seed(seed, resolve_device(self.device)):
             if hasattr(self, "model_"):
                 encoders = ways_of(copy.deepcopy(self.model_.encoder))
                 start = Start(self.encoder_name_, self.tokenizer_, encoders)
@@ -279,10 +284,11 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
                 start = self._start(corpus)
             plan = self._language_plan(start, from_scratch=self.architecture is not None)
             plan = replace(plan, n_epochs=1, schedule="constant", warmup_fraction=0.0)
-            attributes = self._learn(start, corpus, plan, seed, None, None)
-        self._adopt(attributes, X, 1)
+            attributes, interruption = self._learn(start, corpus, plan, seed, None, None)
+        self._adopt(attributes, X, 1, interruption)
         return self
 
+    @predicting
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the cross-entropy per token, in nats: higher is better.
 
@@ -302,7 +308,6 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         float
             Average over the tokens, those that end a text included.
         """
-        check_is_fitted(self)
         corpus = self._corpus(X)
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device, training=False)
@@ -326,6 +331,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         """
         return math.exp(-self.score(X))
 
+    @predicting
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Mean state of each text.
 
@@ -339,7 +345,6 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         ndarray of shape (n_samples, hidden_size), float32
             Features, as of a `TransferTextVectorizer` with the `encoder_`.
         """
-        check_is_fitted(self)
         texts = self._check_rows(X, reset=False)
         rows = self._encode(texts, self.model_, self.tokenizer_)
         first, inverse = distinct(texts)
@@ -347,6 +352,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         return features[inverse]
 
     @available_if(_is_causal)
+    @predicting
     def generate(
         self,
         prompt: str = "",
@@ -373,7 +379,6 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         str
             The prompt and its continuation.
         """
-        check_is_fitted(self)
         if n_tokens < 1 or temperature < 0:
             raise ValueError(
                 f"generate needs n_tokens of at least 1 and a temperature of at least 0, got "
@@ -385,6 +390,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
             way, self.tokenizer_, prompt, n_tokens, temperature=temperature, rng=rng
         )
 
+    @predicting
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the fitted model to a folder, without pickle.
 
@@ -395,7 +401,6 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         folder : str or path
             Made if it is not there; must be empty or hold a saved model.
         """
-        check_is_fitted(self)
         fitted = {
             name: getattr(self, name)
             for name in ("loss_curve_", "validation_scores_", "best_epoch_", "n_iter_", "device_")
@@ -421,7 +426,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         encoder, tokenizer = handle.load(lm_head=True)
         for name, value in fitted.items():
             setattr(model, name, value)
-        with isolated_seed(SCORING_SEED, resolve_device("cpu")):
+        with usual_numerics(), isolated_seed(SCORING_SEED, resolve_device("cpu")):
             model.model_ = model._new_model(encoder, 1)
         model.tokenizer_, model.encoder_name_ = tokenizer, handle.name
         model.n_features_in_ = 1

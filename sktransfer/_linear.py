@@ -58,7 +58,9 @@ def solve_head(session: Session, problem: Problem, form: Hashable, *, C: float) 
     else:
         shape = (model.pooling, model.n_layers, model.n_skipped, form)
         place = place_key(session.device, session.dtype)
-        key = ("head", model.base.key, shape, place, problem.content, joblib.hash(session.task), C)
+        # With a folder of its own: what is found in the process only is yet to be written there.
+        base = (model.base.key, model.base.folder)
+        key = ("head", *base, shape, place, problem.content, joblib.hash(session.task), C)
         found = cache.remembered(key, solve, lambda solution: solution.coef.nbytes)
     model.head.set_weights(torch.from_numpy(found.coef), torch.from_numpy(found.intercept))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -66,19 +65,18 @@ class Monitor:
                 self.tasks.begin_epoch()
         return stop
 
-    def finish(self, result: TrainingResult) -> None:
-        """Put the best weights back, and say so if Ctrl-C ended the training."""
+    def finish(self, result: TrainingResult) -> str | None:
+        """Put the best weights back; return what to say if Ctrl-C ended the training."""
         wanted = self.estimator.early_stopping or result.interrupted
         if wanted and self.best.epoch is not None:
             self.best.restore(self.model)
-        if result.interrupted:
-            kept = "weights so far" if self.best.epoch is None else "best weights so far"
-            warnings.warn(
-                f"Interrupted by Ctrl-C in epoch {len(result.loss_curve) + 1} of "
-                f"{self.n_epochs}: the estimator keeps the {kept}.",
-                UserWarning,
-                stacklevel=4,
-            )
+        if not result.interrupted:
+            return None
+        kept = "weights so far" if self.best.epoch is None else "best weights so far"
+        return (
+            f"Interrupted by Ctrl-C in epoch {len(result.loss_curve) + 1} of {self.n_epochs}: the "
+            f"estimator is fitted, with the {kept}."
+        )
 
     def _validate(self, epoch: int) -> float | None:
         if self.validate is None:

@@ -112,8 +112,8 @@ class BaseLanguageModel(BaseTransferEstimator):
         seed: int,
         watched: Corpus | None,
         tasks: EpochTasks | None,
-    ) -> dict[str, Any]:
-        """Train each direction; return the fitted attributes."""
+    ) -> tuple[dict[str, Any], str | None]:
+        """Train each direction; return the fitted attributes, and what to say of Ctrl-C."""
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device, training=True)
         run = LanguageRun(start.tokenizer, self._language_task(), device, dtype)
@@ -143,10 +143,10 @@ class BaseLanguageModel(BaseTransferEstimator):
                 on_epoch_end=monitor,
                 checkpoint=checkpoint,
             )
-            monitor.finish(result)
+            interruption = monitor.finish(result)
             curve += result.loss_curve
             scores += monitor.scores
-            if result.interrupted:
+            if interruption is not None:
                 break
             if checkpoint is not None:
                 checkpoints.append(checkpoint)
@@ -154,7 +154,7 @@ class BaseLanguageModel(BaseTransferEstimator):
             for checkpoint in checkpoints:
                 checkpoint.remove()
         best = {"best_epoch_": monitor.best_epoch, "device_": str(device)}
-        return {**self._attributes(start, curve, scores), **best}
+        return {**self._attributes(start, curve, scores), **best}, interruption
 
     def _attributes(self, start: Start, curve: list[float], scores: list[float]) -> dict[str, Any]:
         with isolated_seed(SCORING_SEED, resolve_device("cpu")):  # its head is never used

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import Tags, check_array
 
+from sktransfer._base import predicting
 from sktransfer._documentation import documented
 from sktransfer._session import TextRows
 from sktransfer._text import BaseTextEstimator
@@ -124,6 +125,7 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         tags.target_tags.multi_output = True
         return tags
 
+    @predicting
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Targets of each text.
 

@@ -9,9 +9,8 @@ from typing import Any, Literal, Self
 import joblib
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
-from sktransfer._base import BaseTransferEstimator, fit_context
+from sktransfer._base import BaseTransferEstimator, fit_context, predicting
 from sktransfer._callbacks import with_callbacks
 from sktransfer._onnx import Ending, onnx_arrays, write_onnx
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
@@ -101,9 +100,9 @@ class BaseTextEstimator(BaseTransferEstimator):
     ) -> Self:
         """Fine-tune the encoder on rows of text and their targets.
 
-        Ctrl-C while the network trains ends the fit with the weights there are, or with the best
-        so far if there are validation rows, and a warning; while the encoder is adapted it raises
-        KeyboardInterrupt, and the estimator stays as it was.
+        Ctrl-C while the network trains raises KeyboardInterrupt from a fitted estimator: it has the
+        weights so far, or the best so far if there are validation rows. Before and after the
+        training, the estimator stays as it was.
 
         Parameters
         ----------
@@ -140,6 +139,7 @@ class BaseTextEstimator(BaseTransferEstimator):
         """
         return self._fit(X, y, sample_weight, X_val, y_val, unlabeled)
 
+    @predicting
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted network as an ONNX graph, from token ids to scores.
 
@@ -171,7 +171,6 @@ class BaseTextEstimator(BaseTransferEstimator):
         >>> session = onnxruntime.InferenceSession("classifier.onnx")  # doctest: +SKIP
         >>> session.run(["scores"], classifier.onnx_inputs(texts))  # doctest: +SKIP
         """
-        check_is_fitted(self)
         texts = [" ".join(["a"] * 4 * self.max_length), "a b c"]
         n_columns = self.n_features_in_
         example: Any = texts if n_columns == 1 else [tuple([text] * n_columns) for text in texts]
@@ -188,6 +187,7 @@ class BaseTextEstimator(BaseTransferEstimator):
         )
         write_onnx(self.model_, rows, self.tokenizer_.pad_id, ending, path)
 
+    @predicting
     def onnx_inputs(self, X: Any) -> dict[str, NDArray[Any]]:
         """Arrays that the graph of `to_onnx` reads for `X`.
 
@@ -204,7 +204,6 @@ class BaseTextEstimator(BaseTransferEstimator):
             up with -1; for rows of several texts ``segment_ids``; and where there is a lexical
             channel, its ``lexical_scores`` (n_samples, n_outputs).
         """
-        check_is_fitted(self)
         texts = self._check_rows(X, reset=False)
         rows = self._encode(texts, self.model_, self.tokenizer_)
         arrays = onnx_arrays(rows, self.tokenizer_.pad_id)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags, check_consistent_length
 
-from sktransfer._base import BaseTransferEstimator
+from sktransfer._base import BaseTransferEstimator, predicting
 from sktransfer._documentation import documented
 from sktransfer._session import TextRows
 from sktransfer.inputs import Form, Row, WordForm, check_tags, check_tags_of_words
@@ -49,6 +49,7 @@ class TransferTokenClassifier(BaseTransferEstimator):
         tags.target_tags.required = True
         return tags
 
+    @predicting
     def predict(self, X: Any) -> list[list[Any]]:
         """Most probable tag of each word.
 
@@ -65,6 +66,7 @@ class TransferTokenClassifier(BaseTransferEstimator):
         rows = self._score_rows(X).by_row()
         return [self.task_.decode(scores) for scores in rows]
 
+    @predicting
     def predict_proba(self, X: Any) -> list[NDArray[np.float32]]:
         """Probability of each tag for each word.
 
@@ -81,6 +83,7 @@ class TransferTokenClassifier(BaseTransferEstimator):
         rows = self._score_rows(X).by_row()
         return [self.task_.probabilities(scores) for scores in rows]
 
+    @predicting
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """F1 of the entities, or accuracy of the words.
 

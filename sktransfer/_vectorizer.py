@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.preprocessing import normalize as to_unit_length
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length
 
-from sktransfer._base import in_parts
+from sktransfer._base import in_parts, predicting
 from sktransfer._documentation import documented
 from sktransfer._guided import BaseGuided
 from sktransfer.encoders import DEFAULT_ENCODER, Encoder, EncoderHandle, resolve_encoder
 from sktransfer.inputs import Form, TextForm, distinct
 from sktransfer.nn import TransferModel
-from sktransfer.runtime import isolated_seed, resolve_device
+from sktransfer.runtime import isolated_seed, resolve_device, usual_numerics
 
 
 @documented
@@ -176,6 +176,7 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             X = list(X)
         return self.fit(X, y, sample_weight, X_val, y_val).transform(X)
 
+    @predicting
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Features of each text.
 
@@ -189,7 +190,6 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         ndarray of shape (n_samples, n_features), float32
             As many as the encoder's states have, or three times as many (``"concat"``).
         """
-        check_is_fitted(self)
         return in_parts(self._transform, X)
 
     def _transform(self, X: Any) -> NDArray[np.float32]:
@@ -206,6 +206,7 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def _n_features_out(self) -> int:
         return int(self.model_.head.linear.in_features)
 
+    @usual_numerics()
     def _load(self, X: Any, y: Any, sample_weight: Any) -> None:
         self._validate_params()
         if isinstance(X, Iterator):

@@ -690,7 +690,7 @@ def press_ctrl_c(monkeypatch, at_step: int) -> None:
 def test_ctrl_c_keeps_what_there_is(make, monkeypatch):
     classifier = make(max_epochs=10)
     press_ctrl_c(monkeypatch, at_step=8)  # 3 steps an epoch
-    with pytest.warns(UserWarning, match="Ctrl-C.*epoch 3 of 10: .* keeps the weights so far"):
+    with pytest.raises(KeyboardInterrupt, match=r"epoch 3 of 10: .* with the weights so far"):
         classifier.fit(TEXTS, LABELS)
     assert classifier.n_iter_ == 2
     assert classifier.score(NEW_TEXTS, NEW_LABELS) > 0.8
@@ -700,7 +700,7 @@ def test_ctrl_c_keeps_what_there_is(make, monkeypatch):
 def test_ctrl_c_in_the_first_epoch_keeps_the_probe_or_better(make, monkeypatch):
     classifier = make(max_epochs=10)
     press_ctrl_c(monkeypatch, at_step=1)
-    with pytest.warns(UserWarning, match="epoch 1 of 10"):
+    with pytest.raises(KeyboardInterrupt, match="epoch 1 of 10"):
         classifier.fit(TEXTS, LABELS)
     assert classifier.n_iter_ == 0
     assert classifier.score(NEW_TEXTS, NEW_LABELS) > 0.8
@@ -719,7 +719,7 @@ def test_ctrl_c_goes_back_to_the_best_weights(make, monkeypatch, early_stopping)
         precision="float32",
     )
     press_ctrl_c(monkeypatch, at_step=3 * 8 + 2)
-    with pytest.warns(UserWarning, match="best weights"):
+    with pytest.raises(KeyboardInterrupt, match="best weights"):
         classifier.fit(TEXTS, LABELS, X_val=X_val, y_val=y_val)
     assert len(classifier.validation_scores_) == 8
     assert classifier.score(X_val, y_val) == pytest.approx(max(classifier.validation_scores_))

@@ -430,7 +430,7 @@ def press_ctrl_c(monkeypatch, at_step: int) -> None:
 def test_ctrl_c_keeps_what_there_is(kind, monkeypatch, tmp_path):
     model = make(kind, max_epochs=20, checkpoint=tmp_path, checkpoint_seconds=0)
     press_ctrl_c(monkeypatch, at_step=25)
-    with pytest.warns(UserWarning, match="Ctrl-C.* keeps the weights so far"):
+    with pytest.raises(KeyboardInterrupt, match=r"Ctrl-C.* with the weights so far"):
         model.fit(TEXTS)
     # Five to ten steps an epoch; the second direction is not begun.
     assert len(model.loss_curve_) <= 5
@@ -444,7 +444,7 @@ def test_ctrl_c_keeps_what_there_is(kind, monkeypatch, tmp_path):
 def test_ctrl_c_goes_back_to_the_best_weights(monkeypatch):
     model = make(max_epochs=20)
     press_ctrl_c(monkeypatch, at_step=25)
-    with pytest.warns(UserWarning, match="best weights"):
+    with pytest.raises(KeyboardInterrupt, match="best weights"):
         model.fit(TEXTS, X_val=NEW)
     assert model.score(NEW) == pytest.approx(max(model.validation_scores_), rel=1e-5)
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from types import FrameType
 from typing import Any, Self
 
 import numpy as np
@@ -168,26 +164,21 @@ def _run(
 ) -> None:
     """Do the fits one after the other, each ending as a row of `result`."""
     errors: list[Exception] = []
-    with _interrupt_flag() as interrupted:
-        try:
-            for done, fit in enumerate(fits):
-                _report(progress, fits, done, result.rows)
-                split = splits[fit.repeat]
-                train, test = split.train[: fit.n_labels], split.test
-                try:
-                    row = _fit_and_score(estimators[fit.estimator], X, labels, train, test)
-                except Exception as error:  # noqa: BLE001 - what it raises is what it measured
-                    errors.append(error)
-                    row = {**dict.fromkeys(METRICS, math.nan), "error": _in_one_line(error)}
-                # An estimator may answer Ctrl-C by keeping its best weights so far: what it
-                # scores then says nothing about it.
-                if interrupted.is_set():
-                    raise KeyboardInterrupt
-                result.rows.append({**asdict(fit), "n_test": len(test), "error": "", **row})
-            _report(progress, fits, len(fits), result.rows)
-        except KeyboardInterrupt:
-            result.interrupted = True
-            result.notes.append(f"Interrupted after {len(result.rows)} of {len(fits)} fits.")
+    try:
+        for done, fit in enumerate(fits):
+            _report(progress, fits, done, result.rows)
+            split = splits[fit.repeat]
+            train, test = split.train[: fit.n_labels], split.test
+            try:
+                row = _fit_and_score(estimators[fit.estimator], X, labels, train, test)
+            except Exception as error:  # noqa: BLE001 - what it raises is what it measured
+                errors.append(error)
+                row = {**dict.fromkeys(METRICS, math.nan), "error": _in_one_line(error)}
+            result.rows.append({**asdict(fit), "n_test": len(test), "error": "", **row})
+        _report(progress, fits, len(fits), result.rows)
+    except KeyboardInterrupt:
+        result.interrupted = True
+        result.notes.append(f"Interrupted after {len(result.rows)} of {len(fits)} fits.")
     if errors and len(errors) == len(result.rows):
         raise errors[0]
     result.notes += _failures(result.rows)
@@ -340,23 +331,3 @@ def _seconds_left(fits: list[_Fit], rows: list[Row]) -> float | None:
         # Time grows more slowly than the labels: a fit has its fixed costs and least steps.
         total += known[nearest] * math.sqrt(fit.n_labels / nearest)
     return total
-
-
-@contextmanager
-def _interrupt_flag() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, besides what it does otherwise, while the block runs."""
-    flag = threading.Event()
-    previous = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(previous):
-        yield flag
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        flag.set()
-        previous(number, frame)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield flag
-    finally:
-        signal.signal(signal.SIGINT, previous)

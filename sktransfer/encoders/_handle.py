@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from sktransfer.encoders._protocol import Encoder, Tokenizer
 from sktransfer.nn import own_weights
-from sktransfer.runtime import ForkSafeLock, cache, unique_key
+from sktransfer.runtime import ForkSafeLock, cache, unique_key, usual_numerics
 
 
 class EncoderSource(Protocol):
@@ -112,6 +112,7 @@ class EncoderHandle:
         """SHA-256 over the weights, the configuration and the tokenizer."""
         return self._source.digest
 
+    @usual_numerics()
     def load(self, *, lm_head: bool = False) -> tuple[Encoder, Tokenizer]:
         """Fresh modules, independent of earlier loads.
 
@@ -137,6 +138,7 @@ class EncoderHandle:
         own_weights(encoder.parameters())
         return encoder, tokenizer
 
+    @usual_numerics()
     def load_shared(self, *, lm_head: bool = False) -> tuple[Encoder, Tokenizer]:
         """Like `load`, but over weights that all such loads of the process have in common.
 

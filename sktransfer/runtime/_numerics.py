@@ -73,7 +73,9 @@ class _Float32(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        is_default = (kwargs or {}).get("dtype") is None and func in _FACTORIES
+        # An array or a tensor that is copied keeps its dtype.
+        is_copy = bool(args) and hasattr(args[0], "dtype")
+        is_default = (kwargs or {}).get("dtype") is None and func in _FACTORIES and not is_copy
         if is_default and result.dtype is torch.get_default_dtype():
             return result.to(torch.float32)
         return result

@@ -48,6 +48,7 @@ class Kept:
         self.kind = kind
         self.has_folder = folder is not None
         self._shelf = None
+        self._unwritten: dict[bytes, Tensors] = {}
         if folder is not None:
             name = hashlib.sha256(repr((kind, torch.__version__)).encode()).hexdigest()[:32]
             self._shelf = _shelf(str(Path(folder, "sktransfer", name)))
@@ -56,17 +57,30 @@ class Kept:
     def get(self, key: Hashable) -> Tensors | None:
         """What was put under `key`, or None."""
         found: Tensors | None = cache.get((self.kind, key))
-        if found is None and self._shelf is not None:
-            found = self._shelf.get(_digest(key))
+        if self._shelf is None:
+            return found
+        digest = _digest(key)
+        kept = self._shelf.get(digest)
+        if found is None:
+            return kept
+        if kept is None:  # from a fit of this process that had no folder
+            self._unwritten[digest] = found
         return found
 
     def put(self, values: Mapping[Hashable, Tensors]) -> None:
-        """Keep all of `values`; in the folder they become one file."""
+        """Keep all of `values`.
+
+        In the folder they become one file, with those found in the process only.
+        """
         for key, tensors in values.items():
             n_bytes = sum(tensor.nbytes + _TENSOR_BYTES for tensor in tensors)
             cache.put((self.kind, key), tensors, n_bytes=n_bytes)
-        if self._shelf is not None and values:
-            self._shelf.put({_digest(key): tensors for key, tensors in values.items()})
+        if self._shelf is None:
+            return
+        self._unwritten |= {_digest(key): tensors for key, tensors in values.items()}
+        if self._unwritten:
+            self._shelf.put(self._unwritten)
+            self._unwritten = {}
 
 
 def check_folder(folder: str) -> None:

@@ -35,7 +35,7 @@ def pooled_features(
     found again. The model is left in the mode it had.
     """
     # A model at rest is left alone: other threads may predict with it.
-    modes = {module: module.training for module in model.modules()} if model.training else {}
+    modes = {module: True for module in model.modules() if module.training}
     if modes:
         model.eval()
     try:

@@ -95,12 +95,11 @@ class RowLesson:
         pad_id = self.data.pad_id
         trains = any(parameter.requires_grad for parameter in self.model.encoder.parameters())
         is_fixed = not trains and self.auxiliary is None and self.data.rows.units is None
-        # A copy, for what is made in inference mode cannot be trained on.
-        self._fixed = (
-            pooled_features(self.model, self.data.rows, pad_id, **place).clone()
-            if is_fixed
-            else None
-        )
+        self._fixed = None
+        if is_fixed:
+            # A copy, for what is made in inference mode cannot be trained on.
+            self._fixed = pooled_features(self.model, self.data.rows, pad_id, **place).clone()
+            self.model.eval()  # on features that do not change, the head trains without dropout
         frozen = FrozenLayers.below(
             self.model, self.base, n_frozen(self.model), pad_id, later=self.later, **place
         )
