@@ -170,6 +170,7 @@ def test_commands_have_the_options_that_pages_give_them(capsys: pytest.CaptureFi
             options = {word.partition("=")[0] for word in words if OPTION.match(word)}
             if words[0] == "python":
                 command = " ".join(words[: 3 if words[1] == "-m" else 2])
+                assert command in known, f"{page.name}: {shlex.join(words)}"
                 assert options <= known[command], f"{page.name}: {shlex.join(words)}"
             elif words[0].startswith("--"):
                 assert options <= set.union(*known.values()), f"{page.name}: {shlex.join(words)}"
