@@ -21,6 +21,11 @@ from sktransfer.runtime._kernels import CPUTraining
 _TRAINING_TOKENS = {"cpu": 8192, "mps": 8192, "cuda": 32768}
 _INFERENCE_TOKENS = {"cpu": 1024, "mps": 16384, "cuda": 131072}
 
+# Values of ONEDNN_MAX_CPU_ISA that keep oneDNN from a chip's bfloat16 instructions.
+_ISA_WITHOUT_BFLOAT16 = frozenset(
+    ("sse41", "avx", "avx2", "avx2_vnni", "avx2_vnni_2", "avx512_core", "avx512_core_vnni")
+)
+
 
 def resolve_device(device: str) -> torch.device:
     """Turn the parameter ``device`` into an available device.
@@ -76,9 +81,9 @@ def _cuda_index() -> int:
 def resolve_precision(precision: str, device: torch.device, *, training: bool) -> torch.dtype:
     """Turn the parameter ``precision`` into the dtype of the matrix products.
 
-    ``"auto"`` trains in bfloat16 where the chip multiplies it natively (without such units it
-    is several times slower than float32) and predicts in float32, so that a text's score does
-    not depend on the texts beside it.
+    ``"auto"`` trains in bfloat16 where the chip multiplies it natively and oneDNN may use that
+    (otherwise it is much slower than float32) and predicts in float32, so that a text's score
+    does not depend on the texts beside it.
     """
     if precision == "float32":
         return torch.float32
@@ -96,6 +101,8 @@ def resolve_precision(precision: str, device: torch.device, *, training: bool) -
 
 
 def _cpu_has_bfloat16() -> bool:
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").lower() in _ISA_WITHOUT_BFLOAT16:
+        return False
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
 

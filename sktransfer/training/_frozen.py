@@ -63,7 +63,8 @@ class FrozenLayers:
     """The lower layers of a model's encoder, whose states are kept from step to step.
 
     Windows of one width pass through them together, so that the states of a window do not depend
-    on the windows beside it: what was kept equals, to the last bit, what would be computed.
+    on the windows beside it, as far as the processor rounds alike: what was kept equals what would
+    be computed.
 
     Parameters
     ----------

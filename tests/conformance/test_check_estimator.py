@@ -19,6 +19,7 @@ from sktransfer import (
     TransferTokenClassifier,
 )
 
+from .._rounding import rows_are_rounded_alike
 from ._double import (
     NumericAnswerExtractor,
     NumericChoicesClassifier,
@@ -55,6 +56,8 @@ FINE_TUNE_FAILURES = {
         "batches: equal in expectation, not step by step. The probe alone passes this check."
     ),
 }
+# Hold results to more digits than some processors give the same row beside other rows.
+ROUNDING_CHECKS = {"check_methods_sample_order_invariance", "check_methods_subset_invariance"}
 
 
 def run_checks(estimator, expected_failures):
@@ -62,10 +65,11 @@ def run_checks(estimator, expected_failures):
     results = check_estimator(
         estimator, expected_failed_checks=expected_failures, on_fail=None, on_skip=None
     )
+    ignored = set() if rows_are_rounded_alike() else ROUNDING_CHECKS
     failed = [
         f"{result['check_name']}: {result['exception']!r}"
         for result in results
-        if result["status"] == "failed"
+        if result["status"] == "failed" and result["check_name"] not in ignored
     ]
     assert not failed, "\n".join(failed)
     # Strict: a check that passes after all must leave the list.

@@ -31,6 +31,7 @@ from sktransfer._base import _NOT_DECIDING, _deciding
 from sktransfer.runtime import cache
 
 from .._reviews import reviews
+from .._rounding import assert_same_numbers
 from .._sentences import sentences
 
 TEXTS, LABELS = reviews(24, n_classes=2, seed=5)
@@ -392,10 +393,10 @@ def test_a_text_alone_has_the_scores_that_it_has_among_others(make, max_epochs, 
     expected = model.decision_function(NEW)
     for start in range(0, len(NEW), n_together):
         rows = slice(start, start + n_together)
-        assert_array_equal(model.decision_function(NEW[rows]), expected[rows])
-        assert_array_equal(model.predict_proba(NEW[rows]), model.predict_proba(NEW)[rows])
+        assert_same_numbers(model.decision_function(NEW[rows]), expected[rows])
+        assert_same_numbers(model.predict_proba(NEW[rows]), model.predict_proba(NEW)[rows])
     many = [*NEW, *(f"{text} {i}" for i, text in enumerate(NEW * 20))]
-    assert_array_equal(model.decision_function(many)[:10], expected)
+    assert_same_numbers(model.decision_function(many)[:10], expected)
 
 
 def test_no_warning_is_shown_by_a_fit_in_surroundings(make):

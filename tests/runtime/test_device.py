@@ -40,6 +40,16 @@ def test_precision_follows_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
         assert resolve_precision("float32", CPU, training=True) is torch.float32
 
 
+def test_precision_follows_what_onednn_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    for limit in ("", "DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE_AMX"):
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+        assert resolve_precision("auto", CPU, training=True) is torch.bfloat16
+    for limit in ("AVX2", "avx2", "AVX512_CORE", "SSE41"):
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+        assert resolve_precision("auto", CPU, training=True) is torch.float32
+
+
 def test_autocast_changes_only_what_it_is_asked_to() -> None:
     matrix = torch.ones(2, 2)
     with autocast(CPU, torch.float32, training=False):
