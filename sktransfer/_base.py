@@ -560,6 +560,11 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
             )
             with torch.inference_mode():
                 scores = session.model.head(features.to(session.device)).cpu().numpy()
+            if not np.isfinite(scores).all():
+                raise FloatingPointError(
+                    "The scores of the validation rows are no longer finite. Lower learning_rate "
+                    f"(now {self.learning_rate:g}) or raise warmup_fraction."
+                )
             return session.task.score(scores, targets)
 
         return validate
