@@ -15,6 +15,7 @@ from sktransfer.inputs._answers import (
     answer_words,
     check_answers,
     locate_answers,
+    whole_letters,
 )
 from sktransfer.inputs._choices import ChoiceForm
 from sktransfer.inputs._columns import check_columns, encode_columns
@@ -99,6 +100,7 @@ __all__ = [
     "masked_windows",
     "n_windows",
     "split_by_tokens",
+    "whole_letters",
 ]
 
 _LAZY = {
