@@ -205,21 +205,24 @@ class TransferAnswerExtractor(BaseTransferEstimator):
     ) -> float:
         expected = self._check_targets(y)
         contexts, answers, _ = self._answers(X)
-        check_consistent_length(answers, expected, sample_weight)
+        check_consistent_length(answers, expected)
+        weights = self._check_weights(sample_weight, len(expected))
         values = [
             max(compare(answer, text) for text in texts)
             for answer, texts in zip(answers, accepted_texts(contexts, expected), strict=True)
         ]
-        return float(np.average(values, weights=sample_weight))
+        return float(np.average(values, weights=weights))
 
     def _form(self) -> Form:
         return PassageForm()
 
-    def _check_targets(self, y: Any) -> NDArray[np.object_]:
-        return check_answers(y)
+    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[np.object_]:
+        return check_answers(y, name=name)
 
-    def _match_targets(self, y: NDArray[Any], texts: Sequence[Row]) -> NDArray[np.int64]:
-        return locate_answers(_contexts(texts), y)
+    def _match_targets(
+        self, y: NDArray[Any], texts: Sequence[Row], *, name: str = "y"
+    ) -> NDArray[np.int64]:
+        return locate_answers(_contexts(texts), y, name=name)
 
     def _make_task(self, rows: TextRows) -> Task:
         return AnswerTask(may_abstain=bool((rows.y[:, 1] < 0).any()))

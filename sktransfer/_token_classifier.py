@@ -107,21 +107,20 @@ class TransferTokenClassifier(BaseTransferEstimator):
         true = self._check_targets(y)
         check_consistent_length(scored.rows, true)
         true = self._match_targets(true, scored.rows)
+        weights = self._check_weights(sample_weight, len(true))
         predicted = [self.task_.decode(scores) for scores in scored.by_row()]
-        weights = np.ones(len(true))
-        if sample_weight is not None:
-            weights = np.asarray(sample_weight, dtype=np.float64)
-            check_consistent_length(true, weights)
         return tag_score(true.tolist(), predicted, weights, self.classes_.tolist())
 
     def _form(self) -> Form:
         return WordForm()
 
-    def _check_targets(self, y: Any) -> NDArray[Any]:
-        return check_tags(y)
+    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[Any]:
+        return check_tags(y, name=name)
 
-    def _match_targets(self, y: NDArray[Any], texts: Sequence[Row]) -> NDArray[Any]:
-        check_tags_of_words(texts, y)
+    def _match_targets(
+        self, y: NDArray[Any], texts: Sequence[Row], *, name: str = "y"
+    ) -> NDArray[Any]:
+        check_tags_of_words(texts, y, name=name)
         return y
 
     def _make_task(self, rows: TextRows) -> Task:

@@ -38,6 +38,13 @@ from sktransfer.inputs._rows import (
     encode_rows,
     join_ranges,
 )
+from sktransfer.inputs._targets import (
+    check_class_weight,
+    check_indicators,
+    check_labels,
+    check_numbers,
+    check_weights,
+)
 from sktransfer.inputs._texts import Row, check_texts
 from sktransfer.inputs._tokens import content_ids
 from sktransfer.inputs._words import WordForm, check_tags, check_tags_of_words, check_words
@@ -78,11 +85,16 @@ __all__ = [
     "answer_words",
     "balanced_run",
     "check_answers",
+    "check_class_weight",
     "check_columns",
     "check_corpus",
+    "check_indicators",
+    "check_labels",
+    "check_numbers",
     "check_tags",
     "check_tags_of_words",
     "check_texts",
+    "check_weights",
     "check_words",
     "collate_rows",
     "collate_windows",
