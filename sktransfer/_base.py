@@ -779,5 +779,5 @@ def in_parts(compute: Callable[[Any], NDArray[np.float32]], X: Any) -> NDArray[n
 
 def _parts(n_units: NDArray[np.int64]) -> list[NDArray[np.intp]]:
     """Positions of the rows in parts whose features fit into memory together."""
-    part = (np.cumsum(n_units) - 1) // _UNITS_AT_ONCE
+    part = np.maximum(np.cumsum(n_units) - 1, 0) // _UNITS_AT_ONCE
     return np.split(np.arange(len(n_units)), np.flatnonzero(np.diff(part)) + 1)

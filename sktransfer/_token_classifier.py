@@ -20,9 +20,10 @@ from sktransfer.tasks import TaggingTask, Task, check_classes, tag_score
 class TransferTokenClassifier(BaseTransferEstimator):
     """Tagger of words, such as named-entity recognition, fine-tuned from a language model.
 
-    `X` has a list of words in each row, `y` a list of as many tags. A linear probe is solved on
-    the frozen encoder's state of each word's first token, put into the head, and encoder and
-    head are then fine-tuned together. Every word gets a tag, however long the row is.
+    `X` has a list of words in each row, `y` a list of as many tags; a row without words has none.
+    A linear probe is solved on the frozen encoder's state of each word's first token, put into
+    the head, and encoder and head are then fine-tuned together. Every word gets a tag, however
+    long the row is.
 
     Parameters
     ----------
@@ -108,11 +109,20 @@ class TransferTokenClassifier(BaseTransferEstimator):
         check_consistent_length(scored.rows, true)
         true = self._match_targets(true, scored.rows)
         weights = self._check_weights(sample_weight, len(true))
+        if not weights @ np.array([len(tags) for tags in true]):
+            raise ValueError("X has no words to score: give at least one row with words.")
         predicted = [self.task_.decode(scores) for scores in scored.by_row()]
         return tag_score(true.tolist(), predicted, weights, self.classes_.tolist())
 
     def _form(self) -> Form:
         return WordForm()
+
+    def _check_training_rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> TextRows:
+        return _with_words(super()._check_training_rows(X, y, sample_weight, reset=reset), "X")
+
+    def _check_validation(self, X_val: Any, y_val: Any, task: Task) -> TextRows | None:
+        rows = super()._check_validation(X_val, y_val, task)
+        return None if rows is None else _with_words(rows, "X_val")
 
     def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[Any]:
         return check_tags(y, name=name)
@@ -133,3 +143,11 @@ class TransferTokenClassifier(BaseTransferEstimator):
     def _task_attributes(self, task: Task) -> dict[str, Any]:
         assert isinstance(task, TaggingTask)
         return {"classes_": task.classes}
+
+
+def _with_words(rows: TextRows, name: str) -> TextRows:
+    """Rows that have words; the others have nothing to learn from."""
+    kept = np.flatnonzero([len(words) for words in rows.texts])
+    if not len(kept):
+        raise ValueError(f"{name} has no words: give at least one row with words.")
+    return rows.take(kept)

@@ -52,12 +52,12 @@ def check_words(X: Any, *, name: str = "X") -> list[tuple[str, ...]]:
     Returns
     -------
     list of tuple of str
-        At least one word in each.
+        Empty where a row has no words.
 
     Raises
     ------
     ValueError, TypeError
-        If `X` is no list of lists, a row has no words, or a word is no `str`.
+        If `X` is not a list of lists, or a word is not a `str`.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def check_words(X: Any, *, name: str = "X") -> list[tuple[str, ...]]:
     """
     rows = _listed_rows(X, name, "words")
     return [
-        tuple(check_texts(words, name=f"row {row} of {name}", item="Word"))
+        tuple(check_texts(words, name=f"row {row} of {name}", item="Word")) if len(words) else ()
         for row, words in enumerate(rows)
     ]
 
@@ -85,12 +85,12 @@ def check_tags(y: Any, *, name: str = "y") -> NDArray[Any]:
     Returns
     -------
     ndarray of object, shape (n_rows,)
-        A tuple of tags a row.
+        A tuple of tags per row, empty where a row has none.
 
     Raises
     ------
     ValueError, TypeError
-        If `y` is no list of lists, or a tag is missing or of another type than the first.
+        If `y` is not a list of lists, or a tag is missing or of another type than the first.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def _plain_tag(tag: Any, kind: type[str] | type[int], first: Any, place: str) ->
 
 
 def _listed_rows(values: Any, name: str, items: str) -> list[list[Any]]:
-    """Lists, one a row, each with at least one item."""
+    """Lists, one per row."""
     if isinstance(values, np.ndarray) and values.ndim in (1, 2):
         rows: list[Any] = values.tolist()
         if values.ndim == 2 and values.shape[1] == 1 and isinstance(rows[0][0], (list, tuple)):
@@ -157,8 +157,6 @@ def _listed_rows(values: Any, name: str, items: str) -> list[list[Any]]:
                 f"Row {row} of {name} is of type {type(listed).__name__}, but each row must be a "
                 f"list of {items}{hint}."
             )
-        if not len(listed):
-            raise ValueError(f"Row {row} of {name} has no {items}; drop the row.")
     return rows
 
 
