@@ -23,6 +23,7 @@ from sktransfer.inputs import (
     answer_match,
     check_answers,
     locate_answers,
+    whole_letters,
 )
 from sktransfer.tasks import AnswerTask, Task
 
@@ -32,11 +33,11 @@ class TransferAnswerExtractor(BaseTransferEstimator):
     """Answers to questions, found in a text, fine-tuned from a pretrained language model.
 
     A row of `X` is a question and a context. `y` has the answers: a text that occurs in the
-    context (its first occurrence counts), or a pair (start, stop) of character positions, or
-    None where the context has no answer. Long contexts are read whole, in overlapping windows,
-    each behind the question; first and last token of an answer are chosen among the tokens of
-    all windows together (Clark and Gardner, 2018, arXiv:1710.10723). An answer has at most 30
-    tokens.
+    context (its first occurrence counts, however its accents are encoded), or a pair (start,
+    stop) of character positions, or None where the context has no answer. Long contexts are read
+    whole, in overlapping windows, each behind the question; first and last token of an answer are
+    chosen among the tokens of all windows together (Clark and Gardner, 2018, arXiv:1710.10723).
+    An answer has at most 30 tokens.
 
     Parameters
     ----------
@@ -138,7 +139,8 @@ class TransferAnswerExtractor(BaseTransferEstimator):
         """Mean F1 of the words of the answers.
 
         Words are compared as in SQuAD: in lower case, without punctuation and the articles "a",
-        "an" and "the" (Rajpurkar et al., 2016, arXiv:1606.05250). Rows without an answer count 1
+        "an" and "the" (Rajpurkar et al., 2016, arXiv:1606.05250), and however their accents are
+        encoded (NFC or NFD). Rows without an answer count 1
         if none is found, else 0.
 
         Parameters
@@ -192,6 +194,8 @@ class TransferAnswerExtractor(BaseTransferEstimator):
         contexts = _contexts(scored.rows)
         answers = np.full(len(contexts), None, dtype=object)
         for row in np.flatnonzero(offsets[:, 1] >= 0).tolist():
+            # A tokenizer may leave accents out, or make each a token of its own.
+            offsets[row] = whole_letters(contexts[row], *offsets[row].tolist())
             answers[row] = contexts[row][slice(*offsets[row])]
         return contexts, answers, offsets
 
@@ -204,21 +208,24 @@ class TransferAnswerExtractor(BaseTransferEstimator):
     ) -> float:
         expected = self._check_targets(y)
         contexts, answers, _ = self._answers(X)
-        check_consistent_length(answers, expected, sample_weight)
+        check_consistent_length(answers, expected)
+        weights = self._check_weights(sample_weight, len(expected))
         values = [
             max(compare(answer, text) for text in texts)
             for answer, texts in zip(answers, accepted_texts(contexts, expected), strict=True)
         ]
-        return float(np.average(values, weights=sample_weight))
+        return float(np.average(values, weights=weights))
 
     def _form(self) -> Form:
         return PassageForm()
 
-    def _check_targets(self, y: Any) -> NDArray[np.object_]:
-        return check_answers(y)
+    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[np.object_]:
+        return check_answers(y, name=name)
 
-    def _match_targets(self, y: NDArray[Any], texts: Sequence[Row]) -> NDArray[np.int64]:
-        return locate_answers(_contexts(texts), y)
+    def _match_targets(
+        self, y: NDArray[Any], texts: Sequence[Row], *, name: str = "y"
+    ) -> NDArray[np.int64]:
+        return locate_answers(_contexts(texts), y, name=name)
 
     def _make_task(self, rows: TextRows) -> Task:
         return AnswerTask(may_abstain=bool((rows.y[:, 1] < 0).any()))

@@ -7,6 +7,7 @@ import functools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from numbers import Integral, Real
@@ -22,7 +23,6 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_feature_names,
-    _check_sample_weight,
     check_consistent_length,
     check_is_fitted,
 )
@@ -45,6 +45,7 @@ from sktransfer.inputs import (
     EncodedRows,
     Form,
     Row,
+    check_weights,
     distinct,
     join_ranges,
 )
@@ -281,8 +282,10 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         rows = self._check_training_rows(X, y, sample_weight, reset=True)
         cache.begin_round()
         task = self._make_task(rows)
+        self._check_task(task, rows, sample_weight)
+        fitted = self._as_fitted_to(X, self._form().n_columns(rows.texts))
+        validation = fitted._check_validation(X_val, y_val, task)
         seed = self._draw_seed()
-        validation = self._check_validation(X_val, y_val)
         if validation is None and self.early_stopping:
             rows, validation = self._split(rows, seed)
         with usual_numerics(), isolated_seed(seed, resolve_device(self.device)):
@@ -313,18 +316,23 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         """How rows of X are read."""
         raise AssertionError("every estimator defines it")
 
-    def _check_rows(self, X: Any, *, reset: bool) -> Sequence[Row]:
-        """Rows of `X`; the one place where the form of the input is read."""
+    def _check_rows(self, X: Any, *, reset: bool, name: str = "X") -> Sequence[Row]:
+        """Rows of `X`, which errors call `name`; the one place where its form is read."""
         if not reset:
-            _check_feature_names(self, X, reset=False)
-        rows = self._form().check(X)
+            self._check_names(X, name)
+        rows = self._form().check(X, name=name)
         n_columns = self._form().n_columns(rows)
         if not reset and n_columns != self.n_features_in_:
             raise ValueError(
-                f"X has {n_columns} features, but {type(self).__name__} is expecting "
+                f"{name} has {n_columns} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input: the columns of texts in fit."
             )
         return rows
+
+    def _check_names(self, X: Any, name: str) -> None:
+        """Raise if the columns of `X` are called otherwise than those of `fit`."""
+        with blaming(name):
+            _check_feature_names(self, X, reset=False)
 
     def _check_training_rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> TextRows:
         if y is None:
@@ -337,31 +345,43 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _check_weights(self, sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
         """Weight of each row, not all of them zero."""
-        if sample_weight is None:
-            return np.ones(n_rows)
-        column = np.empty((n_rows, 1))
-        weights = _check_sample_weight(sample_weight, column, ensure_non_negative=True)
-        if not weights.any():
-            raise ValueError("sample_weight is zero for every row: no row is left to fit.")
-        return np.asarray(weights)
+        return np.ones(n_rows) if sample_weight is None else check_weights(sample_weight, n_rows)
 
-    def _check_validation(self, X_val: Any, y_val: Any) -> TextRows | None:
+    def _check_validation(self, X_val: Any, y_val: Any, task: Task) -> TextRows | None:
+        """Rows to score after each epoch, checked as those of `predict` and `score` are."""
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together: give both or neither.")
         if X_val is None:
             return None
-        try:
-            texts, y = self._check_pairs(X_val, y_val, reset=True)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"X_val, y_val: {error}") from error
+        texts, y = self._check_pairs(X_val, y_val, reset=False, names=("X_val", "y_val"))
+        task.check(y, name="y_val")
         return TextRows(texts, y, np.ones(len(texts)))
 
-    def _check_pairs(self, X: Any, y: Any, *, reset: bool) -> tuple[Sequence[Row], NDArray[Any]]:
-        """Rows of `X` and their targets."""
-        texts = self._check_rows(X, reset=reset)
-        targets = self._check_targets(y)
-        check_consistent_length(texts, targets)
-        return texts, self._match_targets(targets, texts)
+    def _check_pairs(
+        self, X: Any, y: Any, *, reset: bool, names: tuple[str, str] = ("X", "y")
+    ) -> tuple[Sequence[Row], NDArray[Any]]:
+        """Rows of `X` and their targets, which errors call by `names`."""
+        texts = self._check_rows(X, reset=reset, name=names[0])
+        with blaming(names[1]):
+            targets = self._check_targets(y, name=names[1])
+        with blaming(" and ".join(names)):
+            check_consistent_length(texts, targets)
+        return texts, self._match_targets(targets, texts, name=names[1])
+
+    def _check_task(self, task: Task, rows: TextRows, sample_weight: Any) -> None:
+        """Raise, before anything takes time, if targets or weights are not what `task` can learn.
+
+        Rows of weight zero are gone, so that the numbers of the others may not be the user's.
+        """
+        is_whole = sample_weight is None or bool(np.all(sample_weight))
+        task.check(rows.y, name="y" if is_whole else "y without its rows of weight zero")
+        self._target_weights(rows, task)
+
+    def _as_fitted_to(self, X: Any, n_columns: int) -> Self:
+        """Copy of the estimator that checks rows as this one will after a fit on `X`."""
+        fitted = copy.copy(self)
+        fitted._remember_columns(X, n_columns)
+        return fitted
 
     def _draw_seed(self) -> int:
         return draw_seed(self.random_state)
@@ -472,7 +492,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         Besides them, where Ctrl-C ended the training, what to say of it.
         """
         rows, task, model = session.rows, session.task, session.model
-        weights = self._target_weights(rows)
+        weights = self._target_weights(rows, task)
         encoded = self._encode(rows.texts, model, session.tokenizer)
         targets = task.encode(rows.y, encoded)
         problem = Problem(rows, encoded, targets, weights)
@@ -574,6 +594,11 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 dtype=session.dtype,
             )
             scores = session.model.head.scores(features.to(session.device)).cpu().numpy()
+            if not np.isfinite(scores).all():
+                raise FloatingPointError(
+                    "The scores of the validation rows are no longer finite. Lower learning_rate "
+                    f"(now {self.learning_rate:g}) or raise warmup_fraction."
+                )
             return session.task.score(scores, targets)
 
         return validate
@@ -689,11 +714,13 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
                 self.model_, rows, self.tokenizer_.pad_id, device=device, dtype=dtype
             )
 
-    def _check_targets(self, y: Any) -> NDArray[Any]:
-        """Targets as an array, or an error that names the row."""
+    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[Any]:
+        """Targets as an array, or an error that names the row; it calls them `name`."""
         raise AssertionError("every estimator defines it")
 
-    def _match_targets(self, y: NDArray[Any], texts: Sequence[Row]) -> NDArray[Any]:
+    def _match_targets(
+        self, y: NDArray[Any], texts: Sequence[Row], *, name: str = "y"
+    ) -> NDArray[Any]:
         """Checked targets in the terms of their rows, or an error that names the row."""
         return y
 
@@ -701,8 +728,8 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         """Task that the checked rows pose."""
         raise AssertionError("every estimator defines it")
 
-    def _target_weights(self, rows: TextRows) -> NDArray[np.float64]:
-        """Weights of the rows with what their targets add."""
+    def _target_weights(self, rows: TextRows, task: Task) -> NDArray[np.float64]:
+        """Weights of the rows with what their targets add, not all of them zero."""
         return rows.weights
 
     def _complete(self, session: Session) -> Session:
@@ -772,6 +799,18 @@ def draw_seed(random_state: int | np.random.RandomState | None) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
+@contextmanager
+def blaming(name: str) -> Iterator[None]:
+    """Let errors name the input that they are about, unless it is the usual X or y."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if name in ("X", "y", "X and y") or name in str(error):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
+
+
 def in_parts(compute: Callable[[Any], NDArray[np.float32]], X: Any) -> NDArray[np.float32]:
     """`compute` of `X`; of an iterator, which may be longer than memory, of some rows at a time."""
     if not isinstance(X, Iterator):
@@ -791,5 +830,5 @@ def in_parts(compute: Callable[[Any], NDArray[np.float32]], X: Any) -> NDArray[n
 
 def _parts(n_units: NDArray[np.int64]) -> list[NDArray[np.intp]]:
     """Positions of the rows in parts whose features fit into memory together."""
-    part = (np.cumsum(n_units) - 1) // _UNITS_AT_ONCE
+    part = np.maximum(np.cumsum(n_units) - 1, 0) // _UNITS_AT_ONCE
     return np.split(np.arange(len(n_units)), np.flatnonzero(np.diff(part)) + 1)

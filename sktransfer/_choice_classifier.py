@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
-from sklearn.utils import Tags, column_or_1d
+from sklearn.utils import Tags, check_consistent_length, column_or_1d
 
 from sktransfer._base import BaseTransferEstimator, predicting
 from sktransfer._documentation import documented
-from sktransfer._session import TextRows
+from sktransfer._session import ScoredRows, TextRows
 from sktransfer.inputs import ChoiceForm, Form, Row
 from sktransfer.tasks import ChoiceTask, Task
 
@@ -137,30 +137,57 @@ class TransferChoiceClassifier(ClassifierMixin, BaseTransferEstimator):
         scores = self._scores(X)
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of the rows whose right choice is the most probable one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, 1 + n_choices)
+            Contexts and choices.
+        y : array-like of shape (n_samples,)
+            Numbers of the right choices.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        float
+            Between 0 and 1.
+        """
+        scored = self._score_rows(X)
+        expected = self._check_targets(y)
+        check_consistent_length(scored.rows, expected)
+        expected = self._match_targets(expected, scored.rows)
+        weights = self._check_weights(sample_weight, len(expected))
+        chosen = self.classes_[self._table(scored).argmax(axis=1)]
+        return float(np.average(chosen == expected, weights=weights))
+
     def _form(self) -> Form:
         return ChoiceForm()
 
-    def _check_targets(self, y: Any) -> NDArray[np.int64]:
-        values = column_or_1d(y, warn=True)
-        for row, value in enumerate(values.tolist()):
-            if not _is_number(value):
+    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[np.int64]:
+        values = column_or_1d(y, warn=True).tolist()
+        for row, value in enumerate(values):
+            if not _is_number(value) or abs(value) > np.iinfo(np.int64).max:
                 raise ValueError(
-                    f"y must have the number of the right choice of each row, from 0, got "
-                    f"{value!r} in row {row}."
+                    f"{name} must have the number of the right choice of each row, from 0 for the "
+                    f"first, got {value!r} in row {row}."
                 )
-        return np.asarray(values.astype(np.int64))
+        return np.array([int(value) for value in values], dtype=np.int64)
 
-    def _match_targets(self, y: NDArray[Any], texts: Sequence[Row]) -> NDArray[Any]:
+    def _match_targets(
+        self, y: NDArray[Any], texts: Sequence[Row], *, name: str = "y"
+    ) -> NDArray[Any]:
         for number, (row, choice) in enumerate(zip(texts, y.tolist(), strict=True)):
             if not 0 <= choice < len(row) - 1:
                 raise ValueError(
-                    f"y has {choice} in row {number}, but the choices of X are numbered from 0 "
-                    f"to {len(row) - 2}."
+                    f"{name} has {choice} in row {number}, but its choices are numbered from 0 to "
+                    f"{len(row) - 2}."
                 )
             if row[1 + choice] is None:
                 raise ValueError(
-                    f"y has {choice} in row {number}, but this choice is missing in X (column "
-                    f"{1 + choice}): correct y, or give the choice its text."
+                    f"{name} has {choice} in row {number}, but this choice is missing (column "
+                    f"{1 + choice} of the row): correct {name}, or give the choice its text."
                 )
         return y
 
@@ -172,8 +199,10 @@ class TransferChoiceClassifier(ClassifierMixin, BaseTransferEstimator):
         return {"classes_": task.classes}
 
     def _scores(self, X: Any) -> NDArray[np.float32]:
+        return self._table(self._score_rows(X))
+
+    def _table(self, scored: ScoredRows) -> NDArray[np.float32]:
         """Scores (n_rows, n_choices), minus infinity where a choice is missing."""
-        scored = self._score_rows(X)
         assert scored.encoded.units is not None
         table = np.full((len(scored.rows), len(self.classes_)), -np.inf, dtype=np.float32)
         rows = np.repeat(np.arange(len(table)), scored.encoded.n_units)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any, Literal, Self
 
 import joblib
@@ -10,16 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
-from sklearn.utils import Tags, column_or_1d
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import Tags
 
 from sktransfer._base import predicting
 from sktransfer._documentation import documented
 from sktransfer._session import Session, TextRows
 from sktransfer._text import BaseTextEstimator
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle, Tokenizer
-from sktransfer.inputs import content_ids, label_words
+from sktransfer.inputs import (
+    check_class_weight,
+    check_indicators,
+    check_labels,
+    content_ids,
+    label_words,
+)
 from sktransfer.tasks import ClassificationTask, MultilabelTask, Task, check_classes
 
 _CONTRASTED_ROWS = 16
@@ -27,6 +32,10 @@ _CONTRASTED_ROWS = 16
 _LABEL_TEXT_COPIES = 2
 # An encoder that must spell labels in pieces ("des", "##c") does not know them: abbreviations.
 _MOST_PIECES_PER_WORD = 1.5
+_ONE_LABEL_EACH = (
+    "Every row of y has exactly one 1, but columns of 0 and 1 are labels of which a text may have "
+    "any number. If each text has one label, pass it as such: y.argmax(axis=1)."
+)
 
 
 @documented
@@ -191,13 +200,14 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
             label outside of it.
         """
         self._validate_params()
+        given = None if classes is None else np.unique(check_labels(classes, name="classes"))
         if not hasattr(self, "model_"):
-            if classes is None:
+            if given is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
-            known = np.unique(self._check_targets(classes))
+            known = given
         else:
             known = self.classes_
-            if classes is not None and not np.array_equal(known, np.unique(classes)):
+            if given is not None and not np.array_equal(known, given):
                 raise ValueError(
                     f"classes={classes!r} is not the same as on the last call to partial_fit: "
                     f"{list(known)!r}."
@@ -206,7 +216,9 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         rows = self._check_training_rows(X, y, sample_weight, reset=reset)
         if rows.y.ndim == 2:
             raise ValueError("partial_fit learns one label a row; pass multilabel y to fit.")
-        self._continue(rows, self._task(known, len(rows.texts)), X)
+        task = self._task(known, len(rows.texts))
+        self._check_task(task, rows, sample_weight)
+        self._continue(rows, task, X)
         return self
 
     @predicting
@@ -283,25 +295,36 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         values: NDArray[np.float32] = self.task_.decision(scores)
         return values
 
-    def _check_targets(self, y: Any) -> NDArray[Any]:
-        if issparse(y) or _has_columns(y):
-            return _check_indicators(y)
-        labels: NDArray[Any] = np.asarray(column_or_1d(y, warn=True))
-        # NumPy would make the word "nan" of a NaN in a list of strings.
-        listed = isinstance(y, (list, tuple))
-        if listed or labels.dtype.kind in "fO":
-            for row, label in enumerate(y if listed else labels):
-                if _is_missing(label):
-                    raise ValueError(
-                        f"Input y contains NaN or infinity: the label {label!r} in row {row} is "
-                        "none. Drop the row or give it a label."
-                    )
-        check_classification_targets(labels)
-        return labels
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of the rows whose label is right, or of several labels all of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        float
+            Between 0 and 1.
+        """
+        y = self._check_targets(y)
+        return float(super().score(X, y, self._check_weights(sample_weight, len(y))))
+
+    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[Any]:
+        if issparse(y) or _has_columns(y, name):
+            return check_indicators(y, name=name)
+        return check_labels(y, name=name)
 
     def _make_task(self, rows: TextRows) -> Task:
         y = rows.y
         if y.ndim == 2:
+            if len(y) > 1 and (y.sum(axis=1) == 1).all():
+                warnings.warn(_ONE_LABEL_EACH, UserWarning, stacklevel=6)
             return MultilabelTask(self._value_weights(rows))
         is_warm = self.warm_start and hasattr(self, "model_")
         return self._task(check_classes(y, self.classes_ if is_warm else None), len(y))
@@ -326,7 +349,17 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
                 f"class_weight must be 'balanced' or a list of {n_labels} dicts {{0: weight, "
                 f"1: weight}}, one for each column of y, got {self.class_weight!r}."
             )
-        return np.array([[d.get(value, 1.0) for d in self.class_weight] for value in (0, 1)])
+        weights = [
+            check_class_weight(each, (0, 1), name=f"class_weight[{label}]")
+            for label, each in enumerate(self.class_weight)
+        ]
+        for label, values in enumerate(rows.y.T):
+            if not weights[label][values].any():
+                raise ValueError(
+                    f"class_weight[{label}] is zero for every row of column {label} of y: give 0 "
+                    "or 1 a positive weight."
+                )
+        return np.stack(weights, axis=1)
 
     def _rows_of_targets(self, session: Session) -> TextRows:
         rows = session.rows
@@ -362,17 +395,24 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
                 raise TypeError(f"label_texts[{label!r}] must be a string, got {text!r}.")
         return texts
 
-    def _target_weights(self, rows: TextRows) -> NDArray[np.float64]:
-        if self.class_weight is None or rows.y.ndim == 2:
+    def _target_weights(self, rows: TextRows, task: Task) -> NDArray[np.float64]:
+        if self.class_weight is None or isinstance(task, MultilabelTask):
             return rows.weights
-        classes, codes = np.unique(rows.y, return_inverse=True)
+        assert isinstance(task, ClassificationTask)
+        codes = task.encode(rows.y).numpy()
         if self.class_weight == "balanced":
             # By weight, not by count: a row of weight 2 is two rows.
             totals = np.bincount(codes, weights=rows.weights)
-            factors = totals.sum() / (len(classes) * totals)
+            factors = totals.sum() / (np.count_nonzero(totals) * np.where(totals, totals, np.inf))
         else:
-            factors = compute_class_weight(self.class_weight, classes=classes, y=rows.y)
-        return np.asarray(rows.weights * factors[codes])
+            factors = check_class_weight(self.class_weight, task.classes.tolist())
+        weights = np.asarray(rows.weights * factors[codes])
+        if not weights.any():
+            raise ValueError(
+                "class_weight is zero for every row: give a positive weight to at least one of the "
+                f"labels {np.unique(rows.y).tolist()!r}."
+            )
+        return weights
 
     def _strata(self, rows: TextRows) -> NDArray[Any] | None:
         return rows.y if rows.y.ndim == 1 else None
@@ -382,39 +422,17 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         return {"classes_": task.classes}
 
 
-def _has_columns(y: Any) -> bool:
+def _has_columns(y: Any, name: str) -> bool:
     try:
         shape = np.asarray(y).shape
     except ValueError:
         raise ValueError(
-            "y has rows of unlike length: pass one label a row, or for any number of labels a row "
-            "MultiLabelBinarizer().fit_transform(y)."
+            f"{name} has rows of unlike length: pass one label per row, or for any number of "
+            f"labels per row MultiLabelBinarizer().fit_transform({name})."
         ) from None
     return len(shape) == 2 and shape[1] > 1
-
-
-def _check_indicators(y: Any) -> NDArray[np.int64]:
-    """Dense 0/1 array (n_rows, n_labels), or an error that names the row."""
-    values = np.asarray(y.toarray() if issparse(y) else y)
-    known = (values == 0) | (values == 1)
-    if not known.all():
-        row, column = np.argwhere(~known)[0].tolist()
-        raise ValueError(
-            f"Unknown label type: y has {values.shape[1]} columns and must be 0 or 1 in each, "
-            f"got {values[row, column]!r} in row {row}, column {column}. Pass one label a row, or "
-            "MultiLabelBinarizer().fit_transform(lists of labels)."
-        )
-    return values.astype(np.int64)
 
 
 def _pieces_per_word(texts: list[str], tokenizer: Tokenizer) -> float:
     n_pieces = sum(len(ids) for ids in content_ids(tokenizer, texts))
     return n_pieces / sum(len(text.split()) for text in texts)
-
-
-def _is_missing(label: object) -> bool:
-    """Whether a label is None, NaN, pandas' NA or infinite."""
-    try:
-        return label is None or bool(label != label) or label in (np.inf, -np.inf)
-    except TypeError:  # NA has no truth value
-        return True

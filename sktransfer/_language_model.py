@@ -245,7 +245,8 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         if isinstance(X, Iterator):  # callbacks read X again
             X = list(X)
         corpus = self._corpus(X, reset=True)
-        watched = None if X_val is None else self._corpus(X_val, name="X_val")
+        fitted = self._as_fitted_to(X, 1)
+        watched = None if X_val is None else fitted._corpus(X_val, name="X_val")
         if self.early_stopping and watched is None:
             raise ValueError("early_stopping=True needs X_val, the texts to score, in fit.")
         seed = self._draw_seed()

@@ -62,6 +62,8 @@ class BaseLanguageModel(BaseTransferEstimator):
 
     def _corpus(self, X: Any, *, name: str = "X", reset: bool = False) -> Corpus:
         """Texts of `X`; the one place where the form of the input is read for training."""
+        if not reset:
+            self._check_names(X, name)
         return check_corpus(X, name=name)
 
     def _form(self) -> Form:

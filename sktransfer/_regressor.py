@@ -9,13 +9,14 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils import Tags, check_array
+from sklearn.utils import Tags
 
 from sktransfer._base import predicting
 from sktransfer._documentation import documented
 from sktransfer._session import TextRows
 from sktransfer._text import BaseTextEstimator
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
+from sktransfer.inputs import check_numbers
 from sktransfer.tasks import RegressionTask, Task
 
 
@@ -143,15 +144,29 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         values: NDArray[np.float64] = self.task_.decode(scores)
         return values
 
-    def _check_targets(self, y: Any) -> NDArray[np.float64]:
-        try:
-            values = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-        except ValueError as error:
-            raise ValueError(
-                f"y must be one number a row, or as many as outputs: {error}"
-            ) from None
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination, the mean of those of several outputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        float
+            At most 1; 0 for predictions no better than the mean of `y`.
+        """
+        y = self._check_targets(y)
+        return float(super().score(X, y, self._check_weights(sample_weight, len(y))))
+
+    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[np.float64]:
         # A column is one target, as in scikit-learn's own regressors; it comes back as one.
-        return np.asarray(values)
+        return check_numbers(y, name=name)
 
     def _make_task(self, rows: TextRows) -> Task:
         return RegressionTask(rows.y, rows.weights, loss=self.loss)

@@ -20,9 +20,10 @@ from sktransfer.tasks import TaggingTask, Task, check_classes, tag_score
 class TransferTokenClassifier(BaseTransferEstimator):
     """Tagger of words, such as named-entity recognition, fine-tuned from a language model.
 
-    `X` has a list of words in each row, `y` a list of as many tags. A linear probe is solved on
-    the frozen encoder's state of each word's first token, put into the head, and encoder and
-    head are then fine-tuned together. Every word gets a tag, however long the row is.
+    `X` has a list of words in each row, `y` a list of as many tags; a row without words has none.
+    A linear probe is solved on the frozen encoder's state of each word's first token, put into
+    the head, and encoder and head are then fine-tuned together. Every word gets a tag, however
+    long the row is.
 
     Parameters
     ----------
@@ -110,21 +111,29 @@ class TransferTokenClassifier(BaseTransferEstimator):
         true = self._check_targets(y)
         check_consistent_length(scored.rows, true)
         true = self._match_targets(true, scored.rows)
+        weights = self._check_weights(sample_weight, len(true))
+        if not weights @ np.array([len(tags) for tags in true]):
+            raise ValueError("X has no words to score: give at least one row with words.")
         predicted = [self.task_.decode(scores) for scores in scored.by_row()]
-        weights = np.ones(len(true))
-        if sample_weight is not None:
-            weights = np.asarray(sample_weight, dtype=np.float64)
-            check_consistent_length(true, weights)
         return tag_score(true.tolist(), predicted, weights, self.classes_.tolist())
 
     def _form(self) -> Form:
         return WordForm()
 
-    def _check_targets(self, y: Any) -> NDArray[Any]:
-        return check_tags(y)
+    def _check_training_rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> TextRows:
+        return _with_words(super()._check_training_rows(X, y, sample_weight, reset=reset), "X")
 
-    def _match_targets(self, y: NDArray[Any], texts: Sequence[Row]) -> NDArray[Any]:
-        check_tags_of_words(texts, y)
+    def _check_validation(self, X_val: Any, y_val: Any, task: Task) -> TextRows | None:
+        rows = super()._check_validation(X_val, y_val, task)
+        return None if rows is None else _with_words(rows, "X_val")
+
+    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[Any]:
+        return check_tags(y, name=name)
+
+    def _match_targets(
+        self, y: NDArray[Any], texts: Sequence[Row], *, name: str = "y"
+    ) -> NDArray[Any]:
+        check_tags_of_words(texts, y, name=name)
         return y
 
     def _make_task(self, rows: TextRows) -> Task:
@@ -137,3 +146,11 @@ class TransferTokenClassifier(BaseTransferEstimator):
     def _task_attributes(self, task: Task) -> dict[str, Any]:
         assert isinstance(task, TaggingTask)
         return {"classes_": task.classes}
+
+
+def _with_words(rows: TextRows, name: str) -> TextRows:
+    """Rows that have words; the others have nothing to learn from."""
+    kept = np.flatnonzero([len(words) for words in rows.texts])
+    if not len(kept):
+        raise ValueError(f"{name} has no words: give at least one row with words.")
+    return rows.take(kept)

@@ -147,7 +147,7 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if y is None and not (X_val is None and y_val is None):
             raise ValueError("X_val and y_val watch a fine-tuning, which needs y: give it, too.")
         if y is None or self.max_epochs == 0:
-            self._load(X, y, sample_weight)
+            self._load(X, y, sample_weight, X_val, y_val)
             return self
         with self._guided(y):
             super().fit(X, y, sample_weight, X_val, y_val)
@@ -207,13 +207,17 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return int(self.model_.head.linear.in_features)
 
     @usual_numerics()
-    def _load(self, X: Any, y: Any, sample_weight: Any) -> None:
+    def _load(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> None:
         self._validate_params()
         if isinstance(X, Iterator):
             X = list(X)
         texts = self._check_rows(X, reset=True)
         check_consistent_length(texts, y)
         self._check_weights(sample_weight, len(texts))
+        n_columns = self._form().n_columns(texts)
+        if X_val is not None:
+            fitted = self._as_fitted_to(X, n_columns)
+            check_consistent_length(fitted._check_rows(X_val, reset=False, name="X_val"), y_val)
         attributes: dict[str, Any] = {
             "task_": None,
             "loss_curve_": [],
@@ -230,7 +234,7 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             attributes["model_"].base = self._new_base(source, encoder)
             attributes["tokenizer_"] = tokenizer
             attributes["encoder_name_"] = source.name
-        self._adopt(attributes, X, self._form().n_columns(texts))
+        self._adopt(attributes, X, n_columns)
 
     def _form(self) -> Form:
         return TextForm(self.long_texts, self.symmetric)

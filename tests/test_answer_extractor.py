@@ -118,7 +118,7 @@ def test_bad_input_changes_nothing(make, X, y, error, message):
 
 
 def test_validation_rows_are_checked_with_their_name(make):
-    with pytest.raises(ValueError, match="X_val, y_val: Row 0 of y: the answer 'dog'"):
+    with pytest.raises(ValueError, match=r"^Row 0 of y_val: the answer 'dog'"):
         make().fit(*TRAIN, X_val=[("q", "cat")], y_val=["dog"])
 
 

@@ -133,7 +133,7 @@ def test_memory_gives_the_same(make, tmp_path):
         (Y[:5], ValueError, "inconsistent"),
         ([np.nan, *Y[1:]], ValueError, "NaN"),
         ([np.inf, *Y[1:]], ValueError, "infinity"),
-        (["many"] * 40, ValueError, "y must be one number a row.*could not convert"),
+        (["many"] * 40, ValueError, "y must be numbers: got 'many' in row 0"),
         (np.ones((40, 2, 2)), ValueError, "dim 3"),
     ],
 )

@@ -115,7 +115,7 @@ def test_score_has_weights(tagger):
     true = [tagger.predict(X_more)[0], ["B-PER", "I-PER"]]
     assert tagger.score(X_more, true, sample_weight=[1, 0]) == 1.0
     assert tagger.score(X_more, true, sample_weight=[0, 1]) == 0.0
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+    with pytest.raises(ValueError, match="sample_weight must be a 1D array of 2"):
         tagger.score(X_more, true, sample_weight=[1])
 
 
@@ -134,7 +134,6 @@ def test_words_of_any_kind_get_a_tag(tagger):
 
 BAD_ROWS = [
     ([["a"], ["b", None]], ValueError, "Word 1 of row 1 of X is missing"),
-    ([["a"], []], ValueError, "Row 1 of X has no words"),
     (["a b"], ValueError, "Row 0 of X is of type str"),
     ([["a", 3]], TypeError, "Word 1 of row 0 of X is of type int"),
 ]
@@ -152,7 +151,7 @@ def test_bad_rows_are_named(make, tagger, bad, error, message):
     ("y", "error", "message"),
     [
         (Y[:-1], ValueError, "inconsistent numbers of samples"),
-        ([*Y[:-1], [*Y[-1], "O"]], ValueError, "Row 39 has . words in X, but . tags in y"),
+        ([*Y[:-1], [*Y[-1], "O"]], ValueError, "Row 39 has . words, but . tags in y"),
         ([*Y[:-1], [None] * len(Y[-1])], ValueError, "Tag 0 of row 39 of y is missing"),
         ([["O"] * len(tags) for tags in Y], ValueError, "greater than one; got 1 class in y"),
         (None, ValueError, "requires y to be passed"),
@@ -174,11 +173,11 @@ def test_rows_are_named_before_those_of_weight_zero_are_dropped(make):
 
 def test_validation_rows_are_checked(make):
     tagger = make(max_epochs=1)
-    with pytest.raises(ValueError, match="tag 'B-ORG' in row 1, word 0"):
+    with pytest.raises(ValueError, match="y_val has the tag 'B-ORG' in row 1, word 0"):
         tagger.fit(X, Y, X_val=[["a"], ["b"]], y_val=[["O"], ["B-ORG"]])
-    with pytest.raises(ValueError, match="X_val, y_val: Row 1 has 1 words"):
+    with pytest.raises(ValueError, match="Row 1 has 1 words, but 2 tags in y_val"):
         tagger.fit(X, Y, X_val=[["a"], ["b"]], y_val=[["O"], ["O", "O"]])
-    with pytest.raises(ValueError, match=r"X_val, y_val: .*inconsistent"):
+    with pytest.raises(ValueError, match=r"X_val and y_val: .*inconsistent"):
         tagger.fit(X, Y, X_val=[["a"], ["b"]], y_val=[["O"]])
     assert not hasattr(tagger, "model_")
 

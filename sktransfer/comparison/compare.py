@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from types import FrameType
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import check_random_state
 
 from sktransfer.comparison.result import METRICS, ComparisonResult, Row
 from sktransfer.comparison.splits import (
@@ -29,7 +33,7 @@ from sktransfer.comparison.splits import (
     is_count,
     usable_rows,
 )
-from sktransfer.inputs import is_missing
+from sktransfer.inputs import check_labels
 from sktransfer.runtime import one_blas_thread
 
 
@@ -119,7 +123,10 @@ def compare(
     """
     if isinstance(X, Iterator):
         X = list(X)
-    labels = _check_labels(X, y)
+    labels = check_labels(y)
+    n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+    if n_rows != len(labels):
+        raise ValueError(f"X has {n_rows} rows and y has {len(labels)}; they must be as many.")
     if not is_count(n_repeats):
         raise ValueError(f"n_repeats must be an integer of at least 1; got {n_repeats!r}.")
     rng = check_random_state(random_state)
@@ -164,21 +171,26 @@ def _run(
 ) -> None:
     """Do the fits one after the other, each ending as a row of `result`."""
     errors: list[Exception] = []
-    try:
-        for done, fit in enumerate(fits):
-            _report(progress, fits, done, result.rows)
-            split = splits[fit.repeat]
-            train, test = split.train[: fit.n_labels], split.test
-            try:
-                row = _fit_and_score(estimators[fit.estimator], X, labels, train, test)
-            except Exception as error:  # noqa: BLE001 - what it raises is what it measured
-                errors.append(error)
-                row = {**dict.fromkeys(METRICS, math.nan), "error": _in_one_line(error)}
-            result.rows.append({**asdict(fit), "n_test": len(test), "error": "", **row})
-        _report(progress, fits, len(fits), result.rows)
-    except KeyboardInterrupt:
-        result.interrupted = True
-        result.notes.append(f"Interrupted after {len(result.rows)} of {len(fits)} fits.")
+    with _interrupt_flag() as interrupted:
+        try:
+            for done, fit in enumerate(fits):
+                _report(progress, fits, done, result.rows)
+                split = splits[fit.repeat]
+                train, test = split.train[: fit.n_labels], split.test
+                try:
+                    row = _fit_and_score(estimators[fit.estimator], X, labels, train, test)
+                except Exception as error:  # noqa: BLE001 - what it raises is what it measured
+                    errors.append(error)
+                    row = {**dict.fromkeys(METRICS, math.nan), "error": _in_one_line(error)}
+                # Some estimators, such as scikit-learn's MLPClassifier, answer Ctrl-C by ending
+                # their training: what they score then says nothing about them.
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
+                result.rows.append({**asdict(fit), "n_test": len(test), "error": "", **row})
+            _report(progress, fits, len(fits), result.rows)
+        except KeyboardInterrupt:
+            result.interrupted = True
+            result.notes.append(f"Interrupted after {len(result.rows)} of {len(fits)} fits.")
     if errors and len(errors) == len(result.rows):
         raise errors[0]
     result.notes += _failures(result.rows)
@@ -235,18 +247,6 @@ class SingleThreadedSearch(GridSearchCV):
         with one_blas_thread():
             super().fit(X, y, **params)
         return self
-
-
-def _check_labels(X: Any, y: Any) -> NDArray[Any]:
-    labels: NDArray[Any] = column_or_1d(y)
-    n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
-    if n_rows != len(labels):
-        raise ValueError(f"X has {n_rows} rows and y has {len(labels)}; they must be as many.")
-    # NumPy makes the word "nan" of a NaN in a list of strings.
-    for row, label in enumerate(y if isinstance(y, list | tuple) else labels.tolist()):
-        if is_missing(label):
-            raise ValueError(f"y is missing in row {row}: {label}. Leave the row out.")
-    return labels
 
 
 def _fit_and_score(
@@ -331,3 +331,23 @@ def _seconds_left(fits: list[_Fit], rows: list[Row]) -> float | None:
         # Time grows more slowly than the labels: a fit has its fixed costs and least steps.
         total += known[nearest] * math.sqrt(fit.n_labels / nearest)
     return total
+
+
+@contextmanager
+def _interrupt_flag() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, besides what it does otherwise, while the block runs."""
+    flag = threading.Event()
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+        yield flag
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        flag.set()
+        previous(number, frame)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield flag
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -15,6 +15,7 @@ from sktransfer.inputs._answers import (
     answer_words,
     check_answers,
     locate_answers,
+    whole_letters,
 )
 from sktransfer.inputs._choices import ChoiceForm
 from sktransfer.inputs._columns import check_columns, encode_columns
@@ -36,6 +37,13 @@ from sktransfer.inputs._rows import (
     distinct,
     encode_rows,
     join_ranges,
+)
+from sktransfer.inputs._targets import (
+    check_class_weight,
+    check_indicators,
+    check_labels,
+    check_numbers,
+    check_weights,
 )
 from sktransfer.inputs._texts import Row, check_texts, is_missing
 from sktransfer.inputs._tokens import content_ids
@@ -77,11 +85,16 @@ __all__ = [
     "answer_words",
     "balanced_run",
     "check_answers",
+    "check_class_weight",
     "check_columns",
     "check_corpus",
+    "check_indicators",
+    "check_labels",
+    "check_numbers",
     "check_tags",
     "check_tags_of_words",
     "check_texts",
+    "check_weights",
     "check_words",
     "collate_rows",
     "collate_windows",
@@ -100,6 +113,7 @@ __all__ = [
     "masked_windows",
     "n_windows",
     "split_by_tokens",
+    "whole_letters",
 ]
 
 _LAZY = {

@@ -5,8 +5,10 @@ import reprlib
 import string
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from numbers import Integral
 from typing import Any
+from unicodedata import category, normalize
 
 import narwhals as nw
 import numpy as np
@@ -16,6 +18,9 @@ from sktransfer.inputs._texts import is_missing
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_FIRST_MARK = "\u0300"
+# Vowels and finals, which continue a Korean syllable.
+_JAMO = "\u1160", "\u11ff"
 
 # A text, the characters [start, stop) of the context, several texts of which any will do, or None
 # where the context has no answer.
@@ -74,7 +79,8 @@ def locate_answers(
     Returns
     -------
     ndarray of int64, shape (n_rows, 2)
-        The first occurrence of a text; (-1, -1) for None.
+        The first occurrence of a text in whole letters, which may be composed (NFC) in one place
+        and decomposed (NFD) in the other; (-1, -1) for None.
 
     Raises
     ------
@@ -99,6 +105,8 @@ def accepted_texts(
     contexts: Sequence[str], answers: NDArray[np.object_], *, name: str = "y"
 ) -> list[tuple[str | None, ...]]:
     """Texts that count as right in each row; a text need not stand in its context.
+
+    One that does counts as the context spells it, too, with all marks of its letters.
 
     Parameters
     ----------
@@ -127,18 +135,38 @@ def accepted_texts(
     """
     accepted: list[tuple[str | None, ...]] = []
     for row, (context, answer) in enumerate(zip(contexts, answers, strict=True)):
-        if answer is None or isinstance(answer, str):
-            accepted.append((answer,))
+        if answer is None:
+            accepted.append((None,))
+        elif isinstance(answer, str):
+            accepted.append(_spellings(context, (answer,)))
         elif isinstance(answer[0], str):
-            accepted.append(answer)
+            accepted.append(_spellings(context, answer))
         else:
             start, stop = _locate(context, answer, f"Row {row} of {name}")
             accepted.append((context[start:stop],))
     return accepted
 
 
+def whole_letters(text: str, start: int, stop: int) -> tuple[int, int]:
+    """Characters ``[start, stop)`` and those that belong to the same letters: accents, vowel signs.
+
+    Examples
+    --------
+    >>> from sktransfer.inputs import whole_letters
+    >>> whole_letters("cafe\\u0301 noir", 0, 4)
+    (0, 5)
+    """
+    while _continues(text, start):
+        start -= 1
+    while _continues(text, stop):
+        stop += 1
+    return start, stop
+
+
 def answer_words(text: str) -> list[str]:
     """Words of an answer as SQuAD compares them: lower case, no punctuation, no articles.
+
+    Letters are composed first, so that both ways to write an accented one are the same.
 
     Examples
     --------
@@ -146,7 +174,9 @@ def answer_words(text: str) -> list[str]:
     >>> answer_words("The Eiffel Tower!")
     ['eiffel', 'tower']
     """
-    return _ARTICLES.sub(" ", text.lower().translate(_WITHOUT_PUNCTUATION)).split()
+    return _ARTICLES.sub(
+        " ", normalize("NFC", text).lower().translate(_WITHOUT_PUNCTUATION)
+    ).split()
 
 
 def answer_f1(predicted: str | None, expected: str | None) -> float:
@@ -216,13 +246,13 @@ def _locate(context: str, answer: Answer, place: str) -> tuple[int, int]:
     if isinstance(answer, str):
         if not answer:
             raise ValueError(f"{place} is an empty text; None stands for no answer.")
-        start = context.find(answer)
-        if start < 0:
+        found = _find(context, answer)
+        if found is None:
             raise ValueError(
                 f"{place}: the answer {reprlib.repr(answer)} does not occur in its context "
                 f"{reprlib.repr(context)}; it must be there letter for letter."
             )
-        return start, start + len(answer)
+        return found
     first, last = answer[0], answer[-1]
     if isinstance(first, str) or isinstance(last, str):
         raise ValueError(f"{place} has several answers; to learn from, give one of them.")
@@ -232,3 +262,51 @@ def _locate(context: str, answer: Answer, place: str) -> tuple[int, int]:
             "characters; start must be at least 0 and below stop."
         )
     return first, last
+
+
+def _spellings(context: str, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The texts, and how the context spells those of them that it has."""
+    spans = [_find(context, text) for text in texts if text]
+    found = (context[slice(*span)] for span in spans if span is not None)
+    return tuple(dict.fromkeys([*texts, *found]))
+
+
+def _find(context: str, answer: str) -> tuple[int, int] | None:
+    """Characters ``[start, stop)`` of the first occurrence of `answer` in whole letters."""
+    start = first = context.find(answer)
+    while start >= 0:
+        stop = start + len(answer)
+        if not _continues(context, start) and not _continues(context, stop):
+            return start, stop
+        start = context.find(answer, start + 1)
+    found = _find_equivalent(context, answer)
+    if found is not None or first < 0:
+        return found
+    # It is there, but for marks that answers may well leave out, such as Arabic vowels.
+    return whole_letters(context, first, first + len(answer))
+
+
+def _find_equivalent(context: str, answer: str) -> tuple[int, int] | None:
+    """First occurrence of an answer whose accents are composed or decomposed otherwise."""
+    wanted = normalize("NFD", answer)
+    if wanted not in normalize("NFD", context):
+        return None
+    starts = [i for i in range(len(context)) if not _continues(context, i)]
+    letters = [normalize("NFD", context[i:j]) for i, j in pairwise([*starts, len(context)])]
+    decomposed = "".join(letters)
+    ends = accumulate(map(len, letters), initial=0)
+    origin = dict(zip(ends, [*starts, len(context)], strict=True))
+    place = decomposed.find(wanted)
+    while place >= 0:
+        start, stop = origin.get(place), origin.get(place + len(wanted))
+        if start is not None and stop is not None:
+            return start, stop
+        place = decomposed.find(wanted, place + 1)
+    return None
+
+
+def _continues(text: str, place: int) -> bool:
+    """Whether the character at `place` belongs to the letter before it."""
+    if not 0 < place < len(text) or text[place] < _FIRST_MARK:
+        return False
+    return category(text[place]).startswith("M") or _JAMO[0] <= text[place] <= _JAMO[1]

@@ -12,9 +12,7 @@ from sktransfer.inputs._texts import Row, check_texts, is_missing, to_list
 
 ChoiceRow = tuple[str | None, ...]
 
-_ONE_COLUMN = (
-    "X has one column, but multiple choice needs a column of contexts and one for each choice."
-)
+_ONE_COLUMN = "one column, but multiple choice needs a column of contexts and one for each choice."
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class ChoiceForm:
     [('It rained.', 'It is wet.', 'It is dry.'), ('He ate.', 'He is full.', None)]
     """
 
-    def check(self, X: Any) -> list[ChoiceRow]:
+    def check(self, X: Any, *, name: str = "X") -> list[ChoiceRow]:
         """Tuples of the context and its choices, None for a missing one.
 
         Raises
@@ -38,20 +36,20 @@ class ChoiceForm:
         """
         if isinstance(X, Iterator):
             X = list(X)
-        columns = split_columns(_filled_up(X), "X")
+        columns = split_columns(_filled_up(X, name), name)
         if columns is None:
-            check_texts(X)
-            raise ValueError(_ONE_COLUMN)
-        checked: list[list[Any]] = [check_texts(columns[0], name="X, column 0 (the context)")]
+            check_texts(X, name=name)
+            raise ValueError(f"{name} has {_ONE_COLUMN}")
+        checked: list[list[Any]] = [check_texts(columns[0], name=f"{name}, column 0 (the context)")]
         checked += [
-            _check_choices(column, f"X, column {number}")
+            _check_choices(column, f"{name}, column {number}")
             for number, column in enumerate(columns[1:], start=1)
         ]
         rows: list[ChoiceRow] = list(zip(*checked, strict=True))
         for number, row in enumerate(rows):
             if all(text is None for text in row[1:]):
                 raise ValueError(
-                    f"Row {number} of X has no choice: all columns after the context are "
+                    f"Row {number} of {name} has no choice: all columns after the context are "
                     "missing. Drop the row or give it a choice."
                 )
         return rows
@@ -82,19 +80,19 @@ class ChoiceForm:
         )
 
 
-def _filled_up(X: Any) -> Any:
+def _filled_up(X: Any, name: str) -> Any:
     """Lists of texts made equally long; whatever else `X` is stays as it is."""
     if not isinstance(X, (list, tuple)) or not X or not isinstance(X[0], (list, tuple, np.ndarray)):
         return X
     for number, row in enumerate(X):
         if not isinstance(row, (list, tuple, np.ndarray)):
             raise ValueError(
-                f"Row {number} of X is of type {type(row).__name__}, but each row must be a list "
-                "of a context and its choices, as row 0 is."
+                f"Row {number} of {name} is of type {type(row).__name__}, but each row must be a "
+                "list of a context and its choices, as row 0 is."
             )
     longest = max(map(len, X))
     if longest < 2:
-        raise ValueError(_ONE_COLUMN)
+        raise ValueError(f"{name} has {_ONE_COLUMN}")
     return [[*row, *[None] * (longest - len(row))] for row in X]
 
 

@@ -12,8 +12,8 @@ from sktransfer.inputs._texts import Row
 class Form(Protocol):
     """What the template in `_base` asks of a form; its `repr` names all that shapes the ids."""
 
-    def check(self, X: Any) -> Sequence[Row]:
-        """Rows of `X`, or an error that names the row and what to do."""
+    def check(self, X: Any, *, name: str = "X") -> Sequence[Row]:
+        """Rows of `X`, which errors call `name`, or an error that names the row and what to do."""
         ...
 
     def n_columns(self, rows: Sequence[Row]) -> int:
@@ -42,11 +42,13 @@ class TextForm:
     long_texts: Literal["window", "truncate"] = "window"
     symmetric: bool = False
 
-    def check(self, X: Any) -> Sequence[Row]:
+    def check(self, X: Any, *, name: str = "X") -> Sequence[Row]:
         """Texts, or tuples of texts where `X` has several columns."""
-        rows = check_columns(X)
+        rows = check_columns(X, name=name)
         if self.symmetric and self.n_columns(rows) == 1:
-            raise ValueError("symmetric=True needs rows of several texts, got one column of X.")
+            raise ValueError(
+                f"symmetric=True needs rows of several texts, got one column of {name}."
+            )
         return rows
 
     def n_columns(self, rows: Sequence[Row]) -> int:

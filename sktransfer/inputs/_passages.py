@@ -26,14 +26,14 @@ from sktransfer.inputs._tokens import content_ids
 class PassageForm:
     """A question and the context in which its answer stands."""
 
-    def check(self, X: Any) -> Sequence[Row]:
+    def check(self, X: Any, *, name: str = "X") -> Sequence[Row]:
         """Pairs of texts."""
-        rows = check_columns(X)
+        rows = check_columns(X, name=name)
         n_columns = 1 if isinstance(rows[0], str) else len(rows[0])
         if n_columns != 2:
             raise ValueError(
-                f"X has {n_columns} column{'s' * (n_columns > 1)}, but a row is a question and a "
-                "context: pass two columns of texts, or a list of pairs."
+                f"{name} has {n_columns} column{'s' * (n_columns > 1)}, but a row is a question "
+                "and a context: pass two columns of texts, or a list of pairs."
             )
         return rows
 

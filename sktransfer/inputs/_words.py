@@ -22,9 +22,9 @@ from sktransfer.inputs._texts import Row, check_texts, is_missing, to_list
 class WordForm:
     """A list of words a row, such as a sentence, each word scored by itself."""
 
-    def check(self, X: Any) -> Sequence[Row]:
+    def check(self, X: Any, *, name: str = "X") -> Sequence[Row]:
         """Tuples of words."""
-        return check_words(X)
+        return check_words(X, name=name)
 
     def n_columns(self, rows: Sequence[Row]) -> int:
         """1: words are no columns, as rows differ in their number."""
@@ -52,12 +52,12 @@ def check_words(X: Any, *, name: str = "X") -> list[tuple[str, ...]]:
     Returns
     -------
     list of tuple of str
-        At least one word in each.
+        Empty where a row has no words.
 
     Raises
     ------
     ValueError, TypeError
-        If `X` is no list of lists, a row has no words, or a word is no `str`.
+        If `X` is not a list of lists, or a word is not a `str`.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def check_words(X: Any, *, name: str = "X") -> list[tuple[str, ...]]:
     """
     rows = _listed_rows(X, name, "words")
     return [
-        tuple(check_texts(words, name=f"row {row} of {name}", item="Word"))
+        tuple(check_texts(words, name=f"row {row} of {name}", item="Word")) if len(words) else ()
         for row, words in enumerate(rows)
     ]
 
@@ -85,12 +85,12 @@ def check_tags(y: Any, *, name: str = "y") -> NDArray[Any]:
     Returns
     -------
     ndarray of object, shape (n_rows,)
-        A tuple of tags a row.
+        A tuple of tags per row, empty where a row has none.
 
     Raises
     ------
     ValueError, TypeError
-        If `y` is no list of lists, or a tag is missing or of another type than the first.
+        If `y` is not a list of lists, or a tag is missing or of another type than the first.
 
     Examples
     --------
@@ -100,11 +100,12 @@ def check_tags(y: Any, *, name: str = "y") -> NDArray[Any]:
     """
     rows = _listed_rows(y, name, "tags")
     checked = np.empty(len(rows), dtype=object)
-    kind: type[str] | type[int] = int if isinstance(rows[0][0], (int, np.integer)) else str
+    first = next((tag for tags in rows for tag in tags), None)
+    kind: type[str] | type[int] = int if isinstance(first, (int, np.integer)) else str
     for row, tags in enumerate(rows):
-        if set(map(type, tags)) != {kind}:
+        if set(map(type, tags)) - {kind}:
             tags = [
-                _plain_tag(tag, kind, f"Tag {place} of row {row} of {name}")
+                _plain_tag(tag, kind, first, f"Tag {place} of row {row} of {name}")
                 for place, tag in enumerate(tags)
             ]
         checked[row] = tuple(tags)
@@ -116,26 +117,26 @@ def check_tags_of_words(rows: Sequence[Row], y: NDArray[Any], *, name: str = "y"
     for row, (words, tags) in enumerate(zip(rows, y, strict=True)):
         if len(words) != len(tags):
             raise ValueError(
-                f"Row {row} has {len(words)} words in X, but {len(tags)} tags in {name}; "
-                "give each word one tag."
+                f"Row {row} has {len(words)} words, but {len(tags)} tags in {name}; give each word "
+                "one tag."
             )
 
 
-def _plain_tag(tag: Any, kind: type[str] | type[int], place: str) -> str | int:
+def _plain_tag(tag: Any, kind: type[str] | type[int], first: Any, place: str) -> str | int:
     if is_missing(tag):
         raise ValueError(f'{place} is missing ({tag}); give the word a tag, for example "O".')
     if isinstance(tag, np.generic):
         tag = tag.item()
     if not isinstance(tag, kind):
         raise TypeError(
-            f"{place} is of type {type(tag).__name__}, but tags must be all str, or all int; the "
-            f"first of them is of type {kind.__name__}."
+            f"{place} is {tag!r} of type {type(tag).__name__}, but tags must be all str, or all "
+            f"int, and the first is {first!r}; convert all of them with str()."
         )
     return str.__str__(tag) if isinstance(tag, str) else int(tag)
 
 
 def _listed_rows(values: Any, name: str, items: str) -> list[list[Any]]:
-    """Lists, one a row, each with at least one item."""
+    """Lists, one per row."""
     if isinstance(values, np.ndarray) and values.ndim in (1, 2):
         rows: list[Any] = values.tolist()
         if values.ndim == 2 and values.shape[1] == 1 and isinstance(rows[0][0], (list, tuple)):
@@ -156,8 +157,6 @@ def _listed_rows(values: Any, name: str, items: str) -> list[list[Any]]:
                 f"Row {row} of {name} is of type {type(listed).__name__}, but each row must be a "
                 f"list of {items}{hint}."
             )
-        if not len(listed):
-            raise ValueError(f"Row {row} of {name} has no {items}; drop the row.")
     return rows
 
 

@@ -39,6 +39,9 @@ class AnswerTask:
     def __init__(self, *, may_abstain: bool) -> None:
         self.may_abstain = may_abstain
 
+    def check(self, y: NDArray[np.int64], *, name: str = "y") -> None:
+        """Any characters are a target: whether they are there is a matter of the row."""
+
     def encode(self, y: NDArray[np.int64], rows: EncodedRows) -> Tensor:
         """Flags of each unit (n_rows, most_units): 1 first, 2 last, 3 both, 0 neither, -1 none.
 

@@ -32,6 +32,9 @@ class ChoiceTask:
     def __init__(self, n_choices: int) -> None:
         self.classes = np.arange(n_choices)
 
+    def check(self, y: NDArray[np.int64], *, name: str = "y") -> None:
+        """Any number is a target: whether its choice is there is a matter of the row."""
+
     def encode(self, y: NDArray[np.int64], rows: EncodedRows) -> Tensor:
         """Flags (n_rows, most choices there are): 1 right, 0 wrong, -1 absent.
 

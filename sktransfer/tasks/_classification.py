@@ -67,23 +67,24 @@ class ClassificationTask:
         """Scores; of two classes that of the second over the first."""
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
-    def encode(self, y: NDArray[Any], rows: EncodedRows | None = None) -> Tensor:
-        """Positions of the labels `y` in `classes`.
-
-        Raises
-        ------
-        ValueError
-            If `y` has a label that is not among the classes.
-        """
-        codes = np.searchsorted(self.classes, y).clip(max=len(self.classes) - 1)
-        unknown = np.flatnonzero(self.classes[codes] != y)
-        if len(unknown):
-            row = int(unknown[0])
+    def check(self, y: NDArray[Any], *, name: str = "y") -> None:
+        """Raise a `ValueError` that names the row of a label that is not among the classes."""
+        if y.ndim > 1:
             raise ValueError(
-                f"y has the label {y[row]!r} in row {row}, which is not among the classes "
-                f"{list(self.classes)!r}."
+                f"{name} has {y.shape[1]} columns, but one label per row is to be learnt: pass one "
+                f"label per row as {name}, too."
             )
-        return torch.from_numpy(codes.astype(np.int64))
+        known = set(self.classes.tolist())
+        for row, label in enumerate(y.tolist()):
+            if label not in known:
+                raise ValueError(
+                    f"{name} has the label {label!r} in row {row}, which is not among the classes "
+                    f"{self.classes.tolist()!r}."
+                )
+
+    def encode(self, y: NDArray[Any], rows: EncodedRows | None = None) -> Tensor:
+        """Positions of the labels `y`, which `check` knows, in `classes`."""
+        return torch.from_numpy(np.searchsorted(self.classes, y).astype(np.int64))
 
     def loss(self, scores: Tensor, features: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of each row, and its contrast with the other rows of the batch."""
@@ -155,14 +156,14 @@ def check_classes(labels: NDArray[Any], known: NDArray[Any] | None) -> NDArray[A
     if len(classes) < 2:
         raise ValueError(
             f"The number of classes has to be greater than one; got {len(classes)} class "
-            f"in y: {list(classes)!r}."
+            f"in y: {classes.tolist()!r}."
         )
     if known is None:
         return classes
     unknown = np.setdiff1d(classes, known)
     if len(unknown):
         raise ValueError(
-            f"warm_start=True cannot learn the new classes {list(unknown)!r}; set "
+            f"warm_start=True cannot learn the new classes {unknown.tolist()!r}; set "
             "warm_start=False to fit from scratch."
         )
     return known

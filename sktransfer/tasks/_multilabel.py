@@ -40,16 +40,17 @@ class MultilabelTask:
         """Number of labels."""
         return len(self.classes)
 
-    def encode(self, y: NDArray[np.int64], rows: EncodedRows | None = None) -> Tensor:
-        """Indicators (n_rows, n_labels).
+    def check(self, y: NDArray[np.int64], *, name: str = "y") -> None:
+        """Raise a `ValueError` if there is another number of labels."""
+        n_columns = y.shape[1] if y.ndim > 1 else 1
+        if n_columns != self.n_outputs:
+            raise ValueError(
+                f"{name} must have a column of 0 and 1 for each of the {self.n_outputs} labels, "
+                f"got {n_columns} column{'s' * (n_columns > 1)}."
+            )
 
-        Raises
-        ------
-        ValueError
-            If `y` has another number of labels.
-        """
-        if y.ndim != 2 or y.shape[1] != self.n_outputs:
-            raise ValueError(f"y has the shape {y.shape}, but there are {self.n_outputs} labels.")
+    def encode(self, y: NDArray[np.int64], rows: EncodedRows | None = None) -> Tensor:
+        """Indicators (n_rows, n_labels)."""
         return torch.from_numpy(y.astype(np.int64))
 
     def decode(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -35,6 +35,13 @@ class Task(Protocol):
         """Inverse regularisation strength of the linear model on fine-tuned features."""
         ...
 
+    def check(self, y: Any, *, name: str = "y") -> None:
+        """Raise a `ValueError` that names the row if checked targets are none of this task.
+
+        Those are that it was not made for: labels of other classes, another number of outputs.
+        """
+        ...
+
     def encode(self, y: Any, rows: EncodedRows) -> Tensor:
         """Targets (n_rows, ...) as the loss takes them.
 

@@ -20,6 +20,8 @@ LOSSES = ("squared_error", "huber", "absolute_error")
 _HUBER_DELTA = 1.0
 _REWEIGHTINGS = 20
 _LEAST_RESIDUAL = 1e-2
+# The square of a larger standardised target is infinite in the float32 of the network.
+_MOST_STANDARDISED = 1e18
 
 
 class RegressionTask:
@@ -59,6 +61,23 @@ class RegressionTask:
     def n_outputs(self) -> int:
         """Number of targets a row."""
         return len(self.centre)
+
+    def check(self, y: NDArray[np.float64], *, name: str = "y") -> None:
+        """Raise a `ValueError` for another number of outputs, or a row far beyond the others."""
+        columns = y.reshape(len(y), -1)
+        if columns.shape[1] != self.n_outputs:
+            raise ValueError(
+                f"{name} has {columns.shape[1]} numbers per row, but y has {self.n_outputs}."
+            )
+        with np.errstate(over="ignore"):  # an infinite distance is too far as well
+            distance = np.abs(columns - self.centre) / self.scale
+        if distance.max() > _MOST_STANDARDISED:
+            row, column = np.unravel_index(int(distance.argmax()), columns.shape)
+            raise ValueError(
+                f"{name} has {columns[row, column]:g} in row {row}, {distance[row, column]:.0e} "
+                "times as far from the other targets as they spread: correct the row, or bring "
+                "the targets onto a scale such as their logarithm's."
+            )
 
     def encode(self, y: NDArray[np.float64], rows: EncodedRows | None = None) -> Tensor:
         """Standardised targets (n_rows, n_outputs)."""

@@ -46,24 +46,23 @@ class TaggingTask:
         """Inverse regularisation strength on fine-tuned features."""
         return self.words.refit_c
 
-    def encode(self, y: NDArray[Any], rows: EncodedRows | None = None) -> Tensor:
-        """Positions of the tags in `classes`, (n_rows, most words), -1 behind the last word.
-
-        Raises
-        ------
-        ValueError
-            If `y` has a tag that is not among the classes.
-        """
-        known = {tag: code for code, tag in enumerate(self.classes.tolist())}
-        targets = np.full((len(y), max(map(len, y))), -1, dtype=np.int64)
+    def check(self, y: NDArray[Any], *, name: str = "y") -> None:
+        """Raise a `ValueError` that names row and word of a tag that is not among the classes."""
+        known = set(self.classes.tolist())
         for row, tags in enumerate(y):
             for place, tag in enumerate(tags):
                 if tag not in known:
                     raise ValueError(
-                        f"y has the tag {tag!r} in row {row}, word {place}, which is not among "
-                        f"the tags of fit, {list(known)!r}."
+                        f"{name} has the tag {tag!r} in row {row}, word {place}, which is not "
+                        f"among the tags of fit, {self.classes.tolist()!r}."
                     )
-                targets[row, place] = known[tag]
+
+    def encode(self, y: NDArray[Any], rows: EncodedRows | None = None) -> Tensor:
+        """Positions of the tags in `classes`, (n_rows, most words), -1 behind the last word."""
+        codes = {tag: code for code, tag in enumerate(self.classes.tolist())}
+        targets = np.full((len(y), max(map(len, y))), -1, dtype=np.int64)
+        for row, tags in enumerate(y):
+            targets[row, : len(tags)] = [codes[tag] for tag in tags]
         return torch.from_numpy(targets)
 
     def decode(self, scores: NDArray[np.float32]) -> list[Any]:

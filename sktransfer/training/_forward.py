@@ -140,7 +140,8 @@ class _Pass:
         if self.kept is None:
             return []
         pooled = zip(rows.pool_start.tolist(), rows.pool_stop.tolist(), strict=True)
-        positions: list[bytes] = [b""] * len(rows.lengths)
+        # None: the window is pooled, which is another thing than a window without units.
+        positions: list[bytes | None] = [None] * len(rows.lengths)
         if rows.units is not None and rows.units.position is not None:
             parts = np.split(rows.units.position, rows.units.start[1:-1])
             positions = [part.tobytes() for part in parts]

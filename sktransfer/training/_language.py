@@ -125,6 +125,11 @@ class NextTokenLesson:
         self._state = _join(reached)
         return StepLoss(total, count)
 
+    @torch.no_grad()
+    def sample_loss(self, step: LaneBlock, rng: np.random.Generator) -> Tensor:
+        """Loss of the first lane of a block."""
+        return self._read(step, np.arange(1))[0]
+
     @torch.inference_mode()
     def loss(self, step: LaneBlock, rng: np.random.Generator) -> StepLoss:
         """Loss of a block, in reading order as well."""
@@ -240,6 +245,13 @@ class MaskedLesson:
             (loss / count).backward()
             total += loss.detach()
         return StepLoss(total, count)
+
+    @torch.no_grad()
+    def sample_loss(self, step: MaskableBatch, rng: np.random.Generator) -> Tensor:
+        """Loss of the window of a batch with the most hidden tokens."""
+        token_ids, targets = self._hide(step, rng)
+        most = (targets >= 0).sum(axis=1).argmax(keepdims=True)
+        return self._read(token_ids[most], step.attention_mask[most], targets[most])
 
     @torch.inference_mode()
     def loss(self, step: MaskableBatch, rng: np.random.Generator) -> StepLoss:

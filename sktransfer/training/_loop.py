@@ -61,6 +61,9 @@ class Lesson(Protocol[Step]):
     def gradient(self, step: Step, token_budget: int, rng: np.random.Generator) -> StepLoss:
         """Add the gradient of the mean loss of a step, passing at most so many tokens at once."""
 
+    def sample_loss(self, step: Step, rng: np.random.Generator) -> Tensor:
+        """Loss of a small part of a step, without a gradient."""
+
 
 @dataclass(frozen=True)
 class StepLoss:
@@ -181,7 +184,7 @@ def train(
     Raises
     ------
     FloatingPointError
-        If the loss is not finite.
+        If the loss is not finite, or would not be after the last step.
     MemoryError
         If not even a single row fits into the memory of the device.
     """
@@ -193,13 +196,15 @@ def train(
         run.resume(progress)
         result.loss_curve.extend(progress.loss_curve)
     try:
-        for epoch in range(len(result.loss_curve), plan.n_epochs):
-            loss = run.epoch(epoch)
-            result.loss_curve.append(loss)
-            if on_epoch_end(epoch, loss):
-                break
-    except KeyboardInterrupt:
-        result.interrupted = True
+        try:
+            for epoch in range(len(result.loss_curve), plan.n_epochs):
+                loss = run.epoch(epoch)
+                result.loss_curve.append(loss)
+                if on_epoch_end(epoch, loss):
+                    break
+        except KeyboardInterrupt:
+            result.interrupted = True
+        run.check_last_step()
     finally:
         model.zero_grad(set_to_none=True)
         model.requires_grad_(True)
@@ -228,6 +233,8 @@ class _Run(Generic[Step]):
         self.token_budget = token_budget(device, training=True)
         self.n_steps = plan.n_epochs * lesson.n_steps
         self.step_number = 0
+        self.present = 0
+        self.last_step: Step | None = None
         self.loss_curve: list[float] = []
         self.resumed: Progress | None = None
 
@@ -241,6 +248,7 @@ class _Run(Generic[Step]):
 
     def epoch(self, epoch: int) -> float:
         """Train one epoch; return the mean loss of its rows."""
+        self.present = epoch
         n_layers = len(self.stack) - 1
         unfrozen = self.plan.unfrozen_layers(epoch, n_layers)
         freeze_all_but(self.model, self.stack[: 1 + unfrozen])
@@ -255,13 +263,28 @@ class _Run(Generic[Step]):
             total += loss.total
             count += loss.count
             if number % _STEPS_BETWEEN_CHECKS == 0:
-                self._check_finite(total, epoch)
+                self._check_finite(total)
             if self.on_step_end is not None:
                 take = partial(self._take, epoch, number + 1, total, count, order_state)
                 self.on_step_end(self.step_number, take)
-        self._check_finite(total, epoch)
+        self._check_finite(total)
         self.loss_curve.append(float(total) / max(count, 1))
         return self.loss_curve[-1]
+
+    def check_last_step(self) -> None:
+        """Raise if the last step, whose loss was taken before it, broke the network.
+
+        Its weights may be finite and yet too large to compute with.
+        """
+        if self.last_step is None:
+            return
+        self.model.eval()
+        loss = self.lesson.sample_loss(self.last_step, np.random.default_rng(0))
+        finite = [torch.isfinite(weights).all() for weights in self._trained()]
+        self._check_finite(loss if torch.stack(finite).all() else loss * torch.nan)
+
+    def _trained(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def _skip(self, steps: Iterator[Step], progress: Progress) -> tuple[Tensor, int, int]:
         """Pass over the steps that were done before."""
@@ -290,11 +313,11 @@ class _Run(Generic[Step]):
             carried=self.lesson.carried(),
         )
 
-    def _check_finite(self, total: Tensor, epoch: int) -> None:
-        if not torch.isfinite(total):
+    def _check_finite(self, loss: Tensor) -> None:
+        if not torch.isfinite(loss):
             raise FloatingPointError(
-                f"The training loss is no longer finite in epoch {epoch + 1}. Lower learning_rate "
-                f"(now {self.plan.learning_rate:g}), raise warmup_fraction, or set "
+                f"The training loss is no longer finite in epoch {self.present + 1}. Lower "
+                f"learning_rate (now {self.plan.learning_rate:g}), raise warmup_fraction, or set "
                 "precision='float32'."
             )
 
@@ -305,11 +328,11 @@ class _Run(Generic[Step]):
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         loss = self._gradient(step)
-        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(trained, _MAX_GRADIENT_NORM)
+        nn.utils.clip_grad_norm_(self._trained(), _MAX_GRADIENT_NORM)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step_number += 1
+        self.last_step = step
         return loss
 
     def _gradient(self, step: Step) -> StepLoss:

@@ -161,6 +161,22 @@ class RowLesson:
                 torch.autograd.backward(losses, [gradient, None][: len(losses)])
         return loss
 
+    @torch.no_grad()
+    def sample_loss(self, step: NDArray[np.intp], rng: np.random.Generator) -> Tensor:
+        """Loss of the shortest row of a step."""
+        rows = step[self.row_tokens[step].argmin(0, keepdims=True)]
+        index = torch.from_numpy(rows)
+        if self._fixed is not None:
+            features = self._fixed[index].to(self.device)
+        else:
+            features, _ = self._pass(self._collate(rows, rng), None)
+        losses = self.objective(
+            self.model.head(features),
+            self.model.head.normalise(features),
+            self.data.targets[index].to(self.device),
+        )
+        return losses.sum()
+
     def _asides(
         self, batches: list[Batch], rng: np.random.Generator
     ) -> list[tuple[Cloze, int] | None]:

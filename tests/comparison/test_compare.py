@@ -182,8 +182,8 @@ def test_log_loss_is_that_of_sklearn():
     [
         ({"X": ["a"]}, "X has 1 rows and y has 120"),
         ({"y": ["a"] * 120}, r"of the classes in y \(1\), 1 has as many"),
-        ({"y": ["a", None] * 60}, "y is missing in row 1: None"),
-        ({"y": [0.0, float("nan")] * 60}, "y is missing in row 1: nan"),
+        ({"y": ["a", None] * 60}, "the label None in row 1"),
+        ({"y": [0.0, float("nan")] * 60}, "the label nan in row 1"),
         ({"y": ["a"] * 118 + ["b"] * 2}, r"of the classes in y \(2\), 1 has as many"),
         ({"estimators": {}}, "estimators must be a dict"),
         ({"budgets": []}, "budgets must be a list"),

@@ -37,7 +37,7 @@ class NumericRows:
         tags.input_tags.two_d_array = True
         return tags
 
-    def _check_rows(self, X: Any, *, reset: bool) -> list[Row]:
+    def _check_rows(self, X: Any, *, reset: bool, name: str = "X") -> list[Row]:
         X = validate_data(self, X, reset=reset, dtype=np.float64)
         return [self._row(row) for row in X]
 
@@ -79,7 +79,7 @@ class NumericRowsTagger(NumericRows, TransferTokenClassifier):
     def _row(self, row: np.ndarray) -> Row:
         return tuple(spell(row))
 
-    def _check_targets(self, y: Any) -> np.ndarray:
+    def _check_targets(self, y: Any, *, name: str = "y") -> np.ndarray:
         targets = column_or_1d(y, warn=True).tolist()
         tags = np.empty(len(targets), dtype=object)
         for row, target in enumerate(targets):
@@ -102,7 +102,7 @@ class NumericAnswerExtractor(NumericRows, TransferAnswerExtractor):
     def _row(self, row: np.ndarray) -> Row:
         return "which letter?", " ".join(spell(row))
 
-    def _check_targets(self, y: Any) -> np.ndarray:
+    def _check_targets(self, y: Any, *, name: str = "y") -> np.ndarray:
         type_of_target(y, input_name="y", raise_unknown=True)
         numbers = column_or_1d(y, warn=True)
         assert_all_finite(numbers, input_name="y")

@@ -204,14 +204,21 @@ def test_a_missing_text_or_label_names_its_row(missing):
     with pytest.raises(ValueError, match="X is missing in row 7 "):
         compare(texts, LABELS, {"x": DummyClassifier()})
     labels[5] = missing
-    with pytest.raises(ValueError, match="y is missing in row 5"):
+    with pytest.raises(ValueError, match=r"the label .* in row 5 names no class"):
         compare(TEXTS, labels, {"x": DummyClassifier()})
-    with pytest.raises(ValueError, match="y is missing in row 5"):
+    with pytest.raises(ValueError, match=r"the label .* in row 5 names no class"):
         compare(TEXTS, pd.Series(labels, dtype=object), {"x": DummyClassifier()})
     nullable = pd.Series([0, 1] * 30, dtype="Int64")
     nullable[5] = pd.NA
-    with pytest.raises(ValueError, match="y is missing in row 5"):
+    with pytest.raises(ValueError, match=r"the label .* in row 5 names no class"):
         compare(TEXTS, nullable, {"x": DummyClassifier()})
+
+
+def test_labels_of_mixed_kinds_are_explained():
+    with pytest.raises(
+        ValueError, match=r"y mixes kinds of labels: 'pos' \(str\) in row 0, 1 \(int\)"
+    ):
+        compare(TEXTS, [*LABELS[:5], 1, *LABELS[6:]], {"x": DummyClassifier()})
 
 
 def test_a_stream_of_texts_is_read_once():

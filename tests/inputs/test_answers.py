@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from unicodedata import normalize
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sktransfer.inputs import (
     accepted_texts,
@@ -14,6 +18,7 @@ from sktransfer.inputs import (
     answer_words,
     check_answers,
     locate_answers,
+    whole_letters,
 )
 
 CONTEXT = "The cat sat on the mat."
@@ -123,3 +128,38 @@ def test_words_of_an_answer():
 def test_comparison(predicted, expected, f1, match):
     assert answer_f1(predicted, expected) == pytest.approx(f1)
     assert answer_match(predicted, expected) == match
+
+
+@pytest.mark.parametrize(
+    ("text", "span", "expected"),
+    [
+        ("cafe\u0301", (0, 4), (0, 5)),
+        ("cafe\u0301", (4, 5), (3, 5)),
+        ("cafe\u0301", (0, 3), (0, 3)),
+        ("caf\u00e9s", (0, 4), (0, 4)),
+        ("\u0301a", (0, 1), (0, 1)),
+        ("", (0, 0), (0, 0)),
+        ("\u1112\u1161\u11ab", (0, 1), (0, 3)),
+    ],
+)
+def test_letters_have_their_marks(text, span, expected):
+    assert whole_letters(text, *span) == expected
+
+
+def test_accents_are_compared_and_not_how_they_are_encoded():
+    assert answer_words("Cafe\u0301") == answer_words("caf\u00e9") == ["caf\u00e9"]
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.sampled_from([*"ae éệÅ한q", "e\u0301", "q\u0323", "\u1112\u1161"]), max_size=8),
+    st.data(),
+)
+def test_any_part_in_whole_letters_is_found(letters, data):
+    context = normalize(data.draw(st.sampled_from(["NFC", "NFD"])), "".join(letters) + "x")
+    first = data.draw(st.integers(0, len(context) - 1))
+    start, stop = whole_letters(context, first, data.draw(st.integers(first + 1, len(context))))
+    answer = normalize(data.draw(st.sampled_from(["NFC", "NFD"])), context[start:stop])
+    ((first, last),) = locate_answers([context], check_answers([answer]))
+    assert normalize("NFC", context[first:last]) == normalize("NFC", answer)
+    assert whole_letters(context, first, last) == (first, last)

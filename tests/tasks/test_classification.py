@@ -51,8 +51,18 @@ def test_labels_outside_of_the_classes_are_named() -> None:
     task = ClassificationTask(np.array([1, 3]))
     assert task.encode(np.array([3, 1])).tolist() == [1, 0]
     for label in (0, 2, 9):
-        with pytest.raises(ValueError, match=rf"{label}.* in row 1"):
-            task.encode(np.array([3, label]))
+        with pytest.raises(ValueError, match=rf"^y_val has the label {label} in row 1"):
+            task.check(np.array([3, label]), name="y_val")
+    task.check(np.array([3.0, 1.0]))
+
+
+def test_labels_of_another_kind_are_none_of_the_classes() -> None:
+    with pytest.raises(ValueError, match="has the label '1' in row 0"):
+        ClassificationTask(np.array([0, 1])).check(np.array(["1", "0"]))
+    with pytest.raises(ValueError, match="has the label 1 in row 0"):
+        ClassificationTask(np.array(["0", "1"])).check(np.array([1, 0]))
+    with pytest.raises(ValueError, match="y_val has 2 columns, but one label per row"):
+        ClassificationTask(np.array([0, 1])).check(np.array([[1, 0]]), name="y_val")
 
 
 def test_loss_and_score() -> None:

@@ -47,5 +47,5 @@ def test_decisions():
 
 @pytest.mark.parametrize("y", [Y[:, :2], Y[:, 0]])
 def test_other_labels_are_an_error(y):
-    with pytest.raises(ValueError, match="3 labels"):
-        task().encode(y)
+    with pytest.raises(ValueError, match=r"^y_val must have .* 3 labels, got [12] column"):
+        task().check(y, name="y_val")

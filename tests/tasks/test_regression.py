@@ -66,6 +66,23 @@ def test_a_target_of_mostly_one_value_has_a_scale(loss):
     assert RegressionTask(y, np.ones(22), loss=loss).scale.min() > 0
 
 
+def test_targets_of_other_outputs_are_refused():
+    task = RegressionTask(np.stack([Y, Y], axis=1), ONES, loss="huber")
+    task.check(np.ones((3, 2)))
+    for y in (np.ones(3), np.ones((3, 1)), np.ones((3, 3))):
+        with pytest.raises(ValueError, match=r"^y_val has [13] numbers per row, but y has 2"):
+            task.check(y, name="y_val")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_targets_that_the_network_cannot_hold_are_refused(loss):
+    task = RegressionTask(np.stack([Y, 1e-9 * Y], axis=1), ONES, loss=loss)
+    task.check(np.array([[1e15, 0.0]]))
+    for value in (1e12, -1e140):
+        with pytest.raises(ValueError, match=r"^y has .* in row 1, .*times as far"):
+            task.check(np.array([[1.0, 0.0], [1.0, value]]))
+
+
 def test_losses():
     scores, targets = torch.tensor([[0.0], [0.0]]), torch.tensor([[0.5], [3.0]])
     expected = {

@@ -24,8 +24,8 @@ def scores_of(codes: list[int]) -> np.ndarray:
 
 def test_codes_are_padded(task):
     assert task.encode(TAGS).tolist() == CODES
-    with pytest.raises(ValueError, match=r"tag 'B-LOC' in row 1, word 1"):
-        task.encode(check_tags([["O"], ["O", "B-LOC"]]))
+    with pytest.raises(ValueError, match=r"^y_val has the tag 'B-LOC' in row 1, word 1"):
+        task.check(check_tags([["O"], ["O", "B-LOC"]]), name="y_val")
 
 
 def test_every_word_weighs_alike(task):

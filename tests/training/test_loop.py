@@ -190,6 +190,43 @@ def test_a_step_does_not_grow_with_the_longest_text() -> None:
     assert max(model.encoder.passes) <= 2 * MAX_TRAINING_WINDOWS * 16
 
 
+@pytest.mark.parametrize("n_epochs", [1, 3])
+def test_the_last_step_is_checked_too(n_epochs: int) -> None:
+    plan = replace(FIT, n_epochs=n_epochs)
+
+    def spoil(epoch: int, loss: float) -> bool:
+        if epoch == n_epochs - 1:
+            model.head.linear.weight.data[0, 0] = torch.inf
+        return False
+
+    model = toy_model()
+    with pytest.raises(FloatingPointError, match=f"in epoch {n_epochs}. Lower learning_rate"):
+        run(model, plan=plan, on_epoch_end=spoil)
+    assert not model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_weights_that_are_finite_and_too_large_are_found() -> None:
+    def spoil(epoch: int, loss: float) -> bool:
+        model.encoder.norm.weight.data.fill_(3e38)
+        return True
+
+    model = toy_model()
+    with pytest.raises(FloatingPointError, match="Lower learning_rate"):
+        run(model, on_epoch_end=spoil)
+
+
+def test_the_last_check_draws_nothing() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        states = []
+        run(
+            toy_model(ToyEncoder(dropout=0.3)),
+            on_step_end=lambda *_: states.append(torch.get_rng_state()),
+        )
+        assert torch.equal(torch.get_rng_state(), states[-1])
+
+
 def test_best_weights_come_back() -> None:
     model = toy_model()
     best = BestWeights()
