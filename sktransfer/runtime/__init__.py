@@ -17,6 +17,7 @@ from sktransfer.runtime._device import (
     use_device,
     width_multiple,
 )
+from sktransfer.runtime._files import remove_leftovers, replaced_folder, write_file
 from sktransfer.runtime._locks import ForkSafeLock
 from sktransfer.runtime._numerics import place_key, usual_numerics
 from sktransfer.runtime._seeds import isolated_seed, rng_state, set_rng_state
@@ -37,6 +38,8 @@ __all__ = [
     "one_blas_thread",
     "place_key",
     "release_memory",
+    "remove_leftovers",
+    "replaced_folder",
     "resolve_device",
     "resolve_precision",
     "rng_state",
@@ -47,4 +50,5 @@ __all__ = [
     "use_device",
     "usual_numerics",
     "width_multiple",
+    "write_file",
 ]

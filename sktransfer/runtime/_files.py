@@ -1,0 +1,127 @@
+"""Files and folders that are replaced as a whole: others find the old one or the new one."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import stat
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# Of Linux, from its fs.h and fcntl.h.
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Replace a file by what `write` leaves at the path that it is given.
+
+    The new file is on the disk before it takes the place of the old one, and has the mode that
+    the process gives its files, whatever `write` gives it.
+
+    Parameters
+    ----------
+    path : Path
+        File to write, in a folder that exists.
+    write : callable
+        Writes the content to a path.
+    """
+    partial = _partial(path)
+    try:
+        descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        os.close(descriptor)
+        write(partial)
+        os.chmod(partial, mode)
+        _to_disk(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    _to_disk(path.parent)
+
+
+@contextlib.contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """A new folder to be filled in the block, which then takes the place of `folder` in one move.
+
+    Where the system cannot exchange two folders, `folder` is away for a moment; an error in the
+    block leaves it as it was.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder to write, which may exist.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
+    new = _partial(folder)
+    new.mkdir()
+    try:
+        yield new
+        _to_disk(new)
+        if not folder.exists():
+            os.rename(new, folder)
+        elif not _exchange(new, folder):
+            old = _partial(folder)
+            os.rename(folder, old)
+            os.rename(new, folder)
+            shutil.rmtree(old, ignore_errors=True)
+        _to_disk(folder.parent)
+    finally:
+        # The old content, or what there is of the new one after an error.
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed have left beside `path`."""
+    for partial in path.parent.glob(f".{path.name}.*.partial"):
+        pid = partial.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            if partial.is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
+            else:
+                partial.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.partial")
+
+
+def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":  # where signal 0 would end the process
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    if sys.platform == "win32" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        # Some file systems of a network have no such thing for folders.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two folders in one step; False where the system cannot."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    if rename is None:
+        return False
+    paths = (os.fsencode(first), os.fsencode(second))
+    done: int = rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
+    return done == 0
