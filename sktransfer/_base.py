@@ -706,12 +706,18 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
         task: Task = self.task_
         return task.blend(joined, self.lexical_.scores(texts), self.lexical_weight)
 
-    def _features(self, rows: EncodedRows) -> Tensor:
+    def _features(self, rows: EncodedRows, *, writes: bool = False) -> Tensor:
+        """Features of `rows`, which are kept in the folder `memory` only if it `writes`."""
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device, training=False)
         with use_device(self.model_, device):
             return pooled_features(
-                self.model_, rows, self.tokenizer_.pad_id, device=device, dtype=dtype
+                self.model_,
+                rows,
+                self.tokenizer_.pad_id,
+                device=device,
+                dtype=dtype,
+                writes=writes,
             )
 
     def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[Any]:

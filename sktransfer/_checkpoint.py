@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sktransfer.runtime import remove_leftovers, write_file
 from sktransfer.training import Progress
 
 _FILE = "checkpoint.safetensors"
@@ -67,11 +69,23 @@ class Checkpoint:
     def watch(
         self, model: nn.Module, notes: dict[str, str] | None = None
     ) -> Callable[[int, Callable[[], Progress]], None]:
-        """Function for the loop that writes the file from time to time."""
+        """Function for the loop that writes the file from time to time.
+
+        Where it cannot be written, such as on a full disk, it warns.
+        """
+        from safetensors import SafetensorError
 
         def on_step_end(_: int, take: Callable[[], Progress]) -> None:
             if perf_counter() - self._written >= self.seconds:
-                self.write(model, take(), notes or {})
+                try:
+                    self.write(model, take(), notes or {})
+                except (OSError, SafetensorError) as error:
+                    warnings.warn(
+                        f"checkpoint={str(self.folder)!r} cannot be written ({error}): the "
+                        "training goes on without it.",
+                        UserWarning,
+                        stacklevel=2,
+                    )
                 self._written = perf_counter()
 
         return on_step_end
@@ -100,10 +114,10 @@ class Checkpoint:
             "notes": notes,
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f"{_FILE}.{os.getpid()}.part"
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        save_file(plain, partial, metadata={"sktransfer": json.dumps(document)})
-        os.replace(partial, self.file)
+        text = json.dumps(document)
+        metadata = {"sktransfer": text, "checksum": _checksum(text, plain)}
+        write_file(self.file, lambda partial: save_file(plain, partial, metadata=metadata))
 
     def remove(self) -> None:
         """Delete the file: what it was for is done."""
@@ -112,13 +126,18 @@ class Checkpoint:
     def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         from safetensors import SafetensorError, safe_open
 
+        if self.folder.is_dir():
+            remove_leftovers(self.folder, _FILE)
         if not self.file.is_file():
             return None
         try:
             with safe_open(self.file, framework="pt") as file:
-                document = json.loads((file.metadata() or {})["sktransfer"])
+                metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+            if _checksum(metadata["sktransfer"], tensors) != metadata["checksum"]:
+                raise ValueError("its content is damaged")
+            document = json.loads(metadata["sktransfer"])
+        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
             raise ValueError(
                 f"checkpoint={str(self.folder)!r}: {self.file.name} cannot be read ({error}). "
                 "Delete it to start anew."
@@ -133,6 +152,15 @@ class Checkpoint:
                 "name another."
             )
         return tensors, document
+
+
+def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
+    content = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        content.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return content.hexdigest()
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

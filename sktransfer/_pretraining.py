@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import os
 import pickle
 from collections.abc import Callable
@@ -31,7 +30,7 @@ from sktransfer._language import (
     ways_of,
 )
 from sktransfer._monitor import Monitor
-from sktransfer.encoders import resolve_encoder
+from sktransfer.encoders import EncoderHandle, resolve_encoder
 from sktransfer.inputs import Corpus, Form, TextForm, check_corpus
 from sktransfer.runtime import isolated_seed, resolve_device, resolve_precision
 from sktransfer.training import TrainingPlan
@@ -39,7 +38,7 @@ from sktransfer.training import TrainingPlan
 # What is hidden of texts that are scored, and a head that is never used, depend on it alone.
 SCORING_SEED = 0
 # What may differ between a training and the one that goes on with it.
-_FREE_PARAMETERS = ("checkpoint", "checkpoint_seconds", "device", "random_state", "verbose")
+_FREE_PARAMETERS = ("checkpoint", "checkpoint_seconds", "device", "verbose")
 
 
 class BaseLanguageModel(BaseTransferEstimator):
@@ -124,7 +123,7 @@ class BaseLanguageModel(BaseTransferEstimator):
         checkpoints: list[Checkpoint] = []
         for number, encoder in enumerate(start.encoders):
             # partial_fit, which has no tasks, is over soon.
-            checkpoint = None if tasks is None else self._checkpoint(start, corpus, number)
+            checkpoint = None if tasks is None else self._checkpoint(start, corpus, watched, number)
             monitor = Monitor(
                 self,
                 encoder,
@@ -179,19 +178,22 @@ class BaseLanguageModel(BaseTransferEstimator):
         score = scorer(encoder, watched, run, SCORING_SEED)
         return lambda: -score()
 
-    def _checkpoint(self, start: Start, corpus: Corpus, number: int) -> Checkpoint | None:
+    def _checkpoint(
+        self, start: Start, corpus: Corpus, watched: Corpus | None, number: int
+    ) -> Checkpoint | None:
         if self.checkpoint is None:
             return None
-        parameters = {
-            name: repr(value)
+        identity = {
+            name: _content(value)
             for name, value in self.get_params(deep=False).items()
             if name not in _FREE_PARAMETERS
         }
-        tokens = hashlib.sha256(pickle.dumps(start.tokenizer, protocol=5)).hexdigest()
-        identity = {
-            **parameters,
-            "texts": json.dumps([corpus.n_texts, corpus.n_characters]),
-            "vocabulary": tokens,
+        if self.architecture is None:  # by its content: another one may have come by that name
+            identity["encoder"] = resolve_encoder(self.encoder).digest
+        identity |= {
+            "texts": corpus.digest,
+            "X_val": "" if watched is None else watched.digest,
+            "vocabulary": hashlib.sha256(pickle.dumps(start.tokenizer, protocol=5)).hexdigest(),
         }
         folder = Path(self.checkpoint)
         if len(start.encoders) > 1:
@@ -217,3 +219,10 @@ class BaseLanguageModel(BaseTransferEstimator):
     def _language_task(self) -> LanguageTask:
         size = BATCH_SIZE if self.batch_size == "auto" else self.batch_size
         return LanguageTask(int(size), self.max_length, self.mask_fraction, self.whole_words)
+
+
+def _content(value: Any) -> str:
+    """What a parameter says, the same in every process."""
+    if isinstance(value, np.random.RandomState):
+        return hashlib.sha256(pickle.dumps(value.get_state(), protocol=5)).hexdigest()
+    return value.digest if isinstance(value, EncoderHandle) else repr(value)

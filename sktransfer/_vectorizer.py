@@ -197,7 +197,8 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         rows = self._encode(texts, self.model_, self.tokenizer_)
         self._warn_of_cuts(self.model_, rows)
         first, inverse = distinct(texts)
-        features = self._features(rows.take(first)).numpy()[:, 0]
+        # Features are what it is fitted for, as a step of searches over what comes behind.
+        features = self._features(rows.take(first), writes=True).numpy()[:, 0]
         if self.normalize:
             features = to_unit_length(features)
         return features[inverse]

@@ -485,7 +485,7 @@ def test_a_killed_fit_goes_on(kind, tmp_path):
     with pytest.raises(ValueError, match=r"another training.*texts"):
         make(kind, max_epochs=6, checkpoint=folder).fit([*TEXTS, TEXTS[0]])
     calls = []
-    resumed = make(kind, max_epochs=6, checkpoint=folder, checkpoint_seconds=0, random_state=7)
+    resumed = make(kind, max_epochs=6, checkpoint=folder, checkpoint_seconds=0)
     with pytest.MonkeyPatch.context() as patch:
         step = torch.optim.AdamW.step
         patch.setattr(torch.optim.AdamW, "step", lambda *a, **k: (calls.append(1), step(*a, **k)))

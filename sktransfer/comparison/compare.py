@@ -33,7 +33,7 @@ from sktransfer.comparison.splits import (
     is_count,
     usable_rows,
 )
-from sktransfer.inputs import check_labels
+from sktransfer.inputs import label_array
 from sktransfer.runtime import one_blas_thread
 
 
@@ -123,7 +123,7 @@ def compare(
     """
     if isinstance(X, Iterator):
         X = list(X)
-    labels = check_labels(y)
+    labels = label_array(y)
     n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
     if n_rows != len(labels):
         raise ValueError(f"X has {n_rows} rows and y has {len(labels)}; they must be as many.")

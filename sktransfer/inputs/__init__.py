@@ -44,6 +44,7 @@ from sktransfer.inputs._targets import (
     check_labels,
     check_numbers,
     check_weights,
+    label_array,
 )
 from sktransfer.inputs._texts import Row, check_texts, is_missing
 from sktransfer.inputs._tokens import content_ids
@@ -106,6 +107,7 @@ __all__ = [
     "epoch_batches",
     "is_missing",
     "join_ranges",
+    "label_array",
     "label_words",
     "lanes",
     "locate_answers",

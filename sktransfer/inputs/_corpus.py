@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import gzip
+import hashlib
 import os
 import reprlib
 import zlib
@@ -60,6 +61,11 @@ class Corpus:
         """Number of characters of all texts; the first call for it reads all of them."""
         return self._counts[1]
 
+    @property
+    def digest(self) -> str:
+        """Hash of all texts in their order; the first call for it reads all of them."""
+        return self._counts[2]
+
     def chunks(self) -> Iterator[list[str]]:
         """Lists of consecutive texts: at most 4096 texts, and 1M characters or a single text."""
         chunk: list[str] = []
@@ -75,12 +81,14 @@ class Corpus:
             yield chunk
 
     @cached_property
-    def _counts(self) -> tuple[int, int]:
+    def _counts(self) -> tuple[int, int, str]:
         n_texts = n_characters = 0
+        content = hashlib.blake2b(digest_size=16)
         for text in self:
             n_texts += 1
             n_characters += len(text)
-        return n_texts, n_characters
+            content.update(f"{len(text)} {text}".encode(errors="surrogatepass"))
+        return n_texts, n_characters, content.hexdigest()
 
 
 def check_corpus(X: Any, *, name: str = "X") -> Corpus:

@@ -53,6 +53,28 @@ def check_labels(y: Any, *, name: str = "y") -> NDArray[Any]:
     ValueError: y mixes kinds of labels: 1 (int) in row 0, '1' (str) in row 1. Make them all one \
 type, for example with [str(label) for label in y].
     """
+    labels = label_array(y, name=name)
+    with np.errstate(invalid="ignore"):  # floats beyond integers are an error soon enough
+        check_classification_targets(labels)
+    return labels
+
+
+def label_array(y: Any, *, name: str = "y") -> NDArray[Any]:
+    """Labels as `check_labels` gives them, be they ever so many, or real numbers.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,)
+        Labels.
+    name : str, default="y"
+        What error messages call `y`.
+
+    Examples
+    --------
+    >>> from sktransfer.inputs import label_array
+    >>> label_array([1, 2, 3])
+    array([1, 2, 3])
+    """
     column_or_1d(y, warn=True)
     labels = np.asarray(y).ravel()
     if isinstance(y, (list, tuple)):
@@ -63,8 +85,6 @@ type, for example with [str(label) for label in y].
         labels = found.astype(object) if found.dtype.kind == "U" else found
     elif labels.dtype.kind not in "biuU":
         _one_kind(labels.tolist() if labels.dtype.kind == "f" else list(labels), name)
-    with np.errstate(invalid="ignore"):  # floats beyond integers are an error soon enough
-        check_classification_targets(labels)
     return labels
 
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import platform
 import shutil
 import stat
 import sys
+import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Of Linux, from its fs.h and fcntl.h.
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
+# A process of another machine, which may have the same folder, cannot be asked whether it lives.
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+_SECONDS_OF_A_DAY = 86_400
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -58,7 +64,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     """
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
+    remove_leftovers(folder.parent, folder.name)
     new = _partial(folder)
     new.mkdir()
     try:
@@ -77,19 +83,22 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what processes that were killed have left beside `path`."""
-    for partial in path.parent.glob(f".{path.name}.*.partial"):
-        pid = partial.name.removeprefix(f".{path.name}.").partition(".")[0]
-        if pid.isdecimal() and not _is_alive(int(pid)):
-            if partial.is_dir():
-                shutil.rmtree(partial, ignore_errors=True)
-            else:
-                partial.unlink(missing_ok=True)
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Remove what processes that were killed have left in `folder`, of a file or of all."""
+    for partial in folder.glob(f".{name}.*.partial"):
+        *_, host, pid, _, _ = partial.name.split(".")
+        with contextlib.suppress(OSError):
+            is_dead = host == _HOST and pid.isdecimal() and not _is_alive(int(pid))
+            if is_dead or time.time() - partial.stat().st_mtime > _SECONDS_OF_A_DAY:
+                if partial.is_dir():
+                    shutil.rmtree(partial, ignore_errors=True)
+                else:
+                    partial.unlink(missing_ok=True)
 
 
 def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.partial")
+    own = uuid.uuid4().hex[:8]
+    return path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.{own}.partial")
 
 
 def _is_alive(pid: int) -> bool:

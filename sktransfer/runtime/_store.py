@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import uuid
+import zlib
 from collections.abc import Hashable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sktransfer.runtime._cache import cache
+from sktransfer.runtime._files import remove_leftovers, write_file
 from sktransfer.runtime._locks import ForkSafeLock
 
 # Tensors with one first dimension in common.
@@ -24,6 +26,12 @@ Tensors = tuple[Tensor, ...]
 _KEY_BYTES = 16
 # The objects around the values of a tensor, as measured: more than the values of a short text.
 _TENSOR_BYTES = 600
+_ENDING = ".safetensors"
+# Each file is a mapping of the process, of which a system allows some ten thousands.
+_MOST_FILES, _MOST_SHELVES = 32, 64
+
+# Columns of a file, and the first and last row of each key.
+_Places = dict[bytes, tuple[Tensors, int, int]]
 
 
 class Kept:
@@ -35,6 +43,8 @@ class Kept:
         Tells the kind from others, in all processes; of values whose `repr` is their content.
     folder : str or None, default=None
         Where they are kept besides, to be mapped into the memory of this and other processes.
+    writes : bool, default=True
+        Whether anything is put into the folder, or only read there.
 
     Examples
     --------
@@ -44,8 +54,10 @@ class Kept:
     ((tensor([1., 1.]),), None)
     """
 
-    def __init__(self, kind: tuple[Hashable, ...], folder: str | None = None) -> None:
-        self.kind = kind
+    def __init__(
+        self, kind: tuple[Hashable, ...], folder: str | None = None, *, writes: bool = True
+    ) -> None:
+        self.kind, self.writes = kind, writes
         self.has_folder = folder is not None
         self._shelf = None
         self._unwritten: dict[bytes, Tensors] = {}
@@ -63,7 +75,7 @@ class Kept:
         kept = self._shelf.get(digest)
         if found is None:
             return kept
-        if kept is None:  # from a fit of this process that had no folder
+        if kept is None and self.writes:  # from a fit of this process that had no folder
             self._unwritten[digest] = found
         return found
 
@@ -75,7 +87,7 @@ class Kept:
         for key, tensors in values.items():
             n_bytes = sum(tensor.nbytes + _TENSOR_BYTES for tensor in tensors)
             cache.put((self.kind, key), tensors, n_bytes=n_bytes)
-        if self._shelf is None:
+        if self._shelf is None or not self.writes:
             return
         self._unwritten |= {_digest(key): tensors for key, tensors in values.items()}
         if self._unwritten:
@@ -99,31 +111,35 @@ def _digest(key: Hashable) -> bytes:
     return hashlib.blake2b(repr(key).encode(), digest_size=_KEY_BYTES).digest()
 
 
-@functools.cache
+@functools.lru_cache(maxsize=_MOST_SHELVES)
 def _shelf(folder: str) -> _Shelf:
     return _Shelf(Path(folder))
 
 
 class _Shelf:
-    """Files of tensors in a folder, each mapped into memory once."""
+    """Files of tensors in a folder, each mapped into memory once, and not too many of them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._known: set[str] = set()
-        self._places: dict[bytes, tuple[Tensors, int, int]] = {}
+        self._files: dict[str, _Places] = {}
+        self._places: _Places = {}
         self._lock = ForkSafeLock()
+        if folder.is_dir():
+            remove_leftovers(folder)
 
     def refresh(self) -> None:
-        """Find what other processes have put there."""
+        """Find what other processes have put there, and forget what they have taken away."""
         with self._lock:
-            if not self.folder.is_dir():
-                self._known.clear()
-                self._places.clear()
+            names = {path.name for path in self.folder.glob(f"*{_ENDING}")}
+            if names == self._files.keys():
                 return
-            for path in sorted(self.folder.glob("*.safetensors")):
-                if path.name not in self._known:
-                    self._known.add(path.name)
-                    self._places |= _read(path)
+            self._files = {
+                name: self._files[name] if name in self._files else _read(self.folder / name)
+                for name in sorted(names)
+            }
+            self._places = {}
+            for places in self._files.values():
+                self._places |= places
 
     def get(self, key: bytes) -> Tensors | None:
         place = self._places.get(key)
@@ -134,39 +150,75 @@ class _Shelf:
 
     def put(self, values: Mapping[bytes, Tensors]) -> None:
         from safetensors import SafetensorError
-        from safetensors.torch import save_file
 
-        lengths = [len(tensors[0]) for tensors in values.values()]
-        keys = np.frombuffer(b"".join(values), dtype=np.uint8).reshape(-1, _KEY_BYTES)
-        columns = {
-            f"column {number}": torch.cat(parts)
-            for number, parts in enumerate(zip(*values.values(), strict=True))
-        }
-        columns["keys"] = torch.from_numpy(keys.copy())
-        columns["bounds"] = torch.tensor([0, *np.cumsum(lengths).tolist()])
-        path = self.folder / f"{uuid.uuid4().hex}.safetensors"
-        partial = path.with_suffix(".partial")
         # An estimator that was moved to a machine without this folder, or a disk that is full:
         # what cannot be kept is computed again.
         with contextlib.suppress(OSError, SafetensorError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_file(columns, partial)
-            os.replace(partial, path)
+            _write(self.folder, values)
             self.refresh()
+            self._merge()
+
+    def _merge(self) -> None:
+        """Make one file of the smaller ones where there are many: each takes a mapping."""
+        readable = {name: places for name, places in self._files.items() if places}
+        if len(readable) <= _MOST_FILES:
+            return
+        smallest = sorted(readable, key=lambda name: _n_bytes(readable[name]))[: _MOST_FILES // 2]
+        values = {
+            key: tuple(tensor[start:stop] for tensor in tensors)
+            for name in smallest
+            for key, (tensors, start, stop) in readable[name].items()
+        }
+        _write(self.folder, values)
+        for name in smallest:
+            (self.folder / name).unlink(missing_ok=True)
+        self.refresh()
 
 
-def _read(path: Path) -> dict[bytes, tuple[Tensors, int, int]]:
+def _n_bytes(places: _Places) -> int:
+    columns, _, _ = next(iter(places.values()))
+    return sum(column.nbytes for column in columns)
+
+
+def _write(folder: Path, values: Mapping[bytes, Tensors]) -> None:
+    from safetensors.torch import save_file
+
+    lengths = [len(tensors[0]) for tensors in values.values()]
+    keys = np.frombuffer(b"".join(values), dtype=np.uint8).reshape(-1, _KEY_BYTES)
+    tensors = {
+        f"column {number}": torch.cat(parts)
+        for number, parts in enumerate(zip(*values.values(), strict=True))
+    }
+    tensors["keys"] = torch.from_numpy(keys.copy())
+    tensors["bounds"] = torch.tensor([0, *np.cumsum(lengths).tolist()])
+    metadata = {name: _checksum(tensor) for name, tensor in tensors.items()}
+    write_file(
+        folder / f"{uuid.uuid4().hex}{_ENDING}",
+        lambda partial: save_file(tensors, partial, metadata=metadata),
+    )
+
+
+def _checksum(tensor: Tensor) -> str:
+    values = tensor.contiguous().view(-1).view(torch.uint8).numpy()
+    return f"{tensor.dtype} {tuple(tensor.shape)} {zlib.crc32(values.data):08x}"
+
+
+def _read(path: Path) -> _Places:
     """Places of the tensors in a file; of a damaged one, or one that has gone, none."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            names = sorted(name for name in file.keys() if name.startswith("column"))  # noqa: SIM118
-            columns = tuple(file.get_tensor(name) for name in names)
-            keys = file.get_tensor("keys").numpy()
-            bounds = file.get_tensor("bounds").tolist()
-    except (SafetensorError, OSError):
+            checksums = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if {name: _checksum(tensor) for name, tensor in tensors.items()} != checksums:
+            return {}
+        keys, bounds = tensors.pop("keys").numpy(), tensors.pop("bounds").tolist()
+    # Whatever a damaged file makes of its reader.
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError):
         return {}
+    columns = tuple(tensors[name] for name in sorted(tensors))
     return {
         key.tobytes(): (columns, start, stop)
         for key, (start, stop) in zip(keys, pairwise(bounds), strict=True)

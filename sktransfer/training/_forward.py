@@ -26,20 +26,22 @@ def pooled_features(
     *,
     device: torch.device,
     dtype: torch.dtype,
+    writes: bool = True,
 ) -> Tensor:
     """Features (n_units, n_layers, pooled_size) of `rows`, on the CPU, in the order of the rows.
 
     Windows of one width are encoded together, whatever text they come from, so that neither
     padding nor one very long text costs more than a batch of memory, and a window's features do
     not depend on those beside it. Of an encoder that is as it was loaded, features are kept and
-    found again. The model is left in the mode it had.
+    found again; unless `writes` is false, in the folder of its base, too. The model is left in the
+    mode it had.
     """
     # A model at rest is left alone: other threads may predict with it.
     modes = {module: True for module in model.modules() if module.training}
     if modes:
         model.eval()
     try:
-        vectors, counts = _Pass(model, rows, pad_id, device, dtype).window_features()
+        vectors, counts = _Pass(model, rows, pad_id, device, dtype, writes).window_features()
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -58,6 +60,7 @@ class _Pass:
         pad_id: int,
         device: torch.device,
         dtype: torch.dtype,
+        writes: bool,
     ) -> None:
         self.model, self.rows, self.pad_id = model, rows, pad_id
         self.device, self.dtype = device, dtype
@@ -67,10 +70,11 @@ class _Pass:
         base = model.base
         if base is not None and base.is_whole:
             shape = (model.pooling, model.n_layers, model.n_skipped, rows.n_prefix, rows.n_suffix)
-            self.kept = Kept(("vectors", base.key, *shape, *place_key(device, dtype)), base.folder)
+            kind = ("vectors", base.key, *shape, *place_key(device, dtype))
+            self.kept = Kept(kind, base.folder, writes=writes)
         elif base is not None:
             self.frozen = FrozenLayers.below(
-                model, base, base.depth, pad_id, device=device, dtype=dtype
+                model, base, base.depth, pad_id, device=device, dtype=dtype, writes=writes
             )
         n_vectors = len(rows.lengths) if rows.units is None else int(rows.units.start[-1])
         self.counts = torch.empty(n_vectors, dtype=torch.int64)

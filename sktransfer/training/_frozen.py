@@ -107,6 +107,7 @@ class FrozenLayers:
         later: Sequence[int] = (),
         device: torch.device,
         dtype: torch.dtype,
+        writes: bool = True,
     ) -> FrozenLayers | None:
         """As many of the lowest `n_frozen` layers as are as in `base` and not pooled, or None.
 
@@ -122,7 +123,9 @@ class FrozenLayers:
         if halves is None:
             return None
         kept = {
-            number: Kept(("states", base.key, number, *place_key(device, dtype)), base.folder)
+            number: Kept(
+                ("states", base.key, number, *place_key(device, dtype)), base.folder, writes=writes
+            )
             for number in (depth, *sorted({n for n in later if 0 < n < depth}, reverse=True))
         }
         return cls(model, halves, kept, pad_id, device=device, dtype=dtype)
