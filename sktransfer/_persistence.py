@@ -9,7 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from sktransfer.encoders import ESTIMATOR_FILE, EncoderHandle, resolve_encoder
+from sktransfer.encoders import (
+    ESTIMATOR_FILE,
+    EncoderHandle,
+    check_seal,
+    resolve_encoder,
+    saved_encoder,
+)
 
 _FORMAT = 1
 
@@ -29,10 +35,8 @@ def write_estimator(
         "parameters": {name: value for name, value in parameters.items() if _is_plain(value)},
         "fitted": fitted,
     }
-    encoder.save(folder)
-    partial = folder / f"{ESTIMATOR_FILE}.{os.getpid()}.part"
-    partial.write_text(json.dumps(document, indent=1), "utf-8")
-    os.replace(partial, folder / ESTIMATOR_FILE)
+    with saved_encoder(encoder, folder) as new:
+        (new / ESTIMATOR_FILE).write_text(json.dumps(document, indent=1), "utf-8")
 
 
 def read_estimator(
@@ -44,6 +48,7 @@ def read_estimator(
         raise ValueError(
             f"folder={str(folder)!r} holds no saved estimator: {ESTIMATOR_FILE} is missing."
         )
+    check_seal(folder, is_needed=True)
     document = json.loads(file.read_text("utf-8"))
     if document["format"] != _FORMAT or document["estimator"] != estimator:
         raise ValueError(

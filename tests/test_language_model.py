@@ -18,7 +18,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from sktransfer import LanguageModel, TransferTextClassifier
-from sktransfer.encoders import resolve_encoder
+from sktransfer.encoders import resolve_encoder, seal_folder
 
 SUBJECTS = "father mother child doctor".split()  # noqa: SIM905
 VERBS = "saw took made found".split()  # noqa: SIM905
@@ -516,6 +516,9 @@ def test_load_says_what_is_missing(tmp_path, fitted):
     fitted.save(tmp_path / "model")
     file = tmp_path / "model" / "estimator.json"
     file.write_text(file.read_text().replace('"LanguageModel"', '"Other"'))
+    with pytest.raises(ValueError, match=r"estimator\.json has changed .* the folder is damaged"):
+        LanguageModel.load(tmp_path / "model")
+    seal_folder(tmp_path / "model")
     with pytest.raises(ValueError, match="holds a Other"):
         LanguageModel.load(tmp_path / "model")
 

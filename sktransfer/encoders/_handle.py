@@ -187,10 +187,10 @@ class EncoderHandle:
         ValueError
             If the folder holds anything else, or the encoder has no form in files.
         """
-        from sktransfer.encoders._saving import save_modules
+        from sktransfer.encoders._saving import saved_encoder
 
-        encoder, tokenizer = self.load_shared(lm_head=True)
-        save_modules(encoder, tokenizer, Path(folder).expanduser())
+        with saved_encoder(self, Path(folder).expanduser()):
+            pass
 
     def __repr__(self) -> str:
         return f"EncoderHandle({self._name!r})"
@@ -327,11 +327,17 @@ def _plain_copy(tensor: Tensor) -> Tensor:
     return copied.contiguous()
 
 
-def files_digest(paths: list[Path]) -> str:
-    """SHA-256 over the names and contents of files, in the order of their names."""
+def files_digest(paths: list[Path], folder: Path | None = None) -> str:
+    """SHA-256 over the names and contents of files, in the order of their names.
+
+    A name is the last part of a path, or all of it below `folder`.
+    """
+    names = {
+        path.name if folder is None else path.relative_to(folder).as_posix(): path for path in paths
+    }
     sha = hashlib.sha256()
-    for path in sorted(paths, key=lambda path: path.name):
-        sha.update(f"{path.name} {file_digest(path)}\n".encode())
+    for name, path in sorted(names.items()):
+        sha.update(f"{name} {file_digest(path)}\n".encode())
     return sha.hexdigest()
 
 

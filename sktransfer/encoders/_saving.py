@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sktransfer.encoders._handle import files_digest
+from sktransfer.encoders._handle import EncoderHandle, files_digest
 from sktransfer.encoders._protocol import SAVED_MARK, Encoder, EncoderFiles, Tokenizer
+from sktransfer.encoders._seal import SEAL_FILE, check_seal, seal_folder
 from sktransfer.encoders._tokenizer import FastTokenizer
-from sktransfer.runtime import isolated_seed
+from sktransfer.runtime import isolated_seed, replaced_folder, write_file
 
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -23,7 +24,7 @@ TOKENIZER_FILE = "tokenizer.json"
 _FORMAT = 1
 # What an estimator may leave beside its encoder.
 ESTIMATOR_FILE = "estimator.json"
-_DOCUMENTS = (MANIFEST_FILE, "config.json", "tokenizer_config.json", ESTIMATOR_FILE)
+_DOCUMENTS = (MANIFEST_FILE, "config.json", "tokenizer_config.json", ESTIMATOR_FILE, SEAL_FILE)
 
 
 def save_modules(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
@@ -36,7 +37,7 @@ def save_modules(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
     tokenizer : Tokenizer
         A `FastTokenizer`.
     folder : Path
-        New, empty, or holding what an earlier call wrote.
+        New and empty.
     """
     if not isinstance(tokenizer, FastTokenizer):
         raise ValueError(
@@ -44,15 +45,25 @@ def save_modules(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
             "tokenizers library (FastTokenizer) have a form in files."
         )
     files = encoder.files(tokenizer.pad_id) or _manifest_files(encoder, tokenizer)
-    _check_folder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in _DOCUMENTS:
-        if name not in files.documents:
-            (folder / name).unlink(missing_ok=True)
     _write_tensors(folder / WEIGHTS_FILE, files)
     _write_text(folder / TOKENIZER_FILE, _tokenizer_text(tokenizer))
     for name, document in files.documents.items():
         _write_text(folder / name, json.dumps(document, indent=2, sort_keys=True) + "\n")
+
+
+@contextmanager
+def saved_encoder(handle: EncoderHandle, folder: Path) -> Iterator[Path]:
+    """Put a saved encoder in the place of `folder`, with what the block adds to it.
+
+    The block has a new folder, which takes the place of `folder` behind it; all of its files
+    have their digests there.
+    """
+    encoder, tokenizer = handle.load_shared(lm_head=True)
+    _check_folder(folder)
+    with replaced_folder(folder) as new:
+        save_modules(encoder, tokenizer, new)
+        yield new
+        seal_folder(new)
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ class ManifestFolder:
         from safetensors.torch import load_file
         from tokenizers import Tokenizer as Backend
 
+        check_seal(self.folder)
         manifest = read_manifest(self.folder)
         try:
             # Layers draw first weights as they are built.
@@ -144,6 +156,7 @@ def _manifest_files(encoder: Encoder, tokenizer: FastTokenizer) -> EncoderFiles:
 
 
 def _check_folder(folder: Path) -> None:
+    """Raise a ValueError where saving to `folder` would take anything else away."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"folder={str(folder)!r} is a file; give a new or empty folder.")
     if not folder.is_dir():
@@ -172,7 +185,7 @@ def _write_tensors(path: Path, files: EncoderFiles) -> None:
 
     tensors = _distinct(files.tensors)
     # What transformers wants to see there.
-    _replace(path, lambda partial: save_file(tensors, partial, metadata={"format": "pt"}))
+    write_file(path, lambda partial: save_file(tensors, partial, metadata={"format": "pt"}))
 
 
 def _tokenizer_text(tokenizer: FastTokenizer) -> str:
@@ -184,17 +197,7 @@ def _tokenizer_text(tokenizer: FastTokenizer) -> str:
 
 
 def _write_text(path: Path, text: str) -> None:
-    _replace(path, lambda partial: partial.write_text(text, "utf-8"))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside `path` and move it there, so that nobody meets half a file."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_file(path, lambda partial: partial.write_text(text, "utf-8"))
 
 
 def _distinct(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -31,6 +31,7 @@ from sktransfer.encoders._lm_heads import (
     saved_tensors,
 )
 from sktransfer.encoders._protocol import SAVED_MARK, Encoder, EncoderFiles
+from sktransfer.encoders._seal import check_seal
 from sktransfer.encoders._tokenizer import FastTokenizer
 from sktransfer.runtime import isolated_seed
 
@@ -174,11 +175,13 @@ class HuggingFaceFolder:
 
     @property
     def digest(self) -> str:
-        names = [path.name for path in weight_files(self.folder)]
-        present = [self.folder / name for name in (*names, "config.json", *TOKENIZER_FILES)]
-        return files_digest([path for path in present if path.is_file()])
+        names = (WEIGHTS_INDEX, "config.json", *TOKENIZER_FILES)
+        others = [self.folder / name for name in names]
+        present = [*weight_files(self.folder), *(path for path in others if path.is_file())]
+        return files_digest(present, self.folder)
 
     def load(self, *, lm_head: bool = False) -> tuple[HuggingFaceEncoder, FastTokenizer]:
+        check_seal(self.folder)
         files = weight_files(self.folder)
         config = _read_config(self.folder)
         whole = _build(config)

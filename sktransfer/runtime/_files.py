@@ -67,6 +67,8 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     remove_leftovers(folder.parent, folder.name)
     new = _partial(folder)
     new.mkdir()
+    if folder.exists():
+        shutil.copymode(folder, new)
     try:
         yield new
         _to_disk(new)

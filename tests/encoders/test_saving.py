@@ -92,10 +92,10 @@ def test_round_trip(kind, tmp_path):
 def test_no_partial_files_and_no_pickle(tmp_path):
     new_handle("gpt").save(tmp_path / "gpt")
     new_handle("forward").save(tmp_path / "forward")
-    standard = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    common = {"digests.json", "model.safetensors", "tokenizer.json"}
+    standard = {"config.json", "tokenizer_config.json", *common}
     assert {path.name for path in (tmp_path / "gpt").iterdir()} == standard
-    names = {"manifest.json", "model.safetensors", "tokenizer.json"}
-    assert {path.name for path in (tmp_path / "forward").iterdir()} == names
+    assert {path.name for path in (tmp_path / "forward").iterdir()} == {"manifest.json", *common}
 
 
 @pytest.mark.parametrize("name", ["tiny_encoder", "tiny_decoder"])
@@ -180,6 +180,7 @@ def test_manifest_of_another_kind(change, message, tmp_path):
     new_handle("static").save(tmp_path)
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    (tmp_path / "digests.json").unlink()  # the change is meant
     with pytest.raises(ValueError, match=message):
         resolve_encoder(tmp_path).load()
 
@@ -187,6 +188,9 @@ def test_manifest_of_another_kind(change, message, tmp_path):
 def test_damaged_folders(tmp_path):
     new_handle("static").save(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"model\.safetensors has changed since digests\.json"):
+        resolve_encoder(tmp_path).load()
+    (tmp_path / "digests.json").unlink()
     with pytest.raises(ValueError, match=r"do not fit its manifest\.json"):
         resolve_encoder(tmp_path).load()
     (tmp_path / "manifest.json").write_text("{}")
