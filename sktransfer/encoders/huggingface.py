@@ -21,6 +21,16 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from sktransfer.encoders._checks import (
+    check_config,
+    check_files,
+    check_finite,
+    check_ids,
+    check_size,
+    read_backend,
+    read_object,
+    shards_of,
+)
 from sktransfer.encoders._halves import Halves, halves_of, token_states
 from sktransfer.encoders._handle import files_digest
 from sktransfer.encoders._lm_heads import (
@@ -33,7 +43,7 @@ from sktransfer.encoders._lm_heads import (
 from sktransfer.encoders._protocol import SAVED_MARK, Encoder, EncoderFiles
 from sktransfer.encoders._seal import check_seal
 from sktransfer.encoders._tokenizer import FastTokenizer
-from sktransfer.runtime import isolated_seed
+from sktransfer.runtime import ForkSafeLock, isolated_seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -60,6 +70,7 @@ TOKENIZER_FILES = (
 UNLIMITED = 1 << 20
 
 _CPU = torch.device("cpu")
+_bars = ForkSafeLock()
 
 
 class HuggingFaceEncoder(Encoder):
@@ -181,11 +192,14 @@ class HuggingFaceFolder:
         return files_digest(present, self.folder)
 
     def load(self, *, lm_head: bool = False) -> tuple[HuggingFaceEncoder, FastTokenizer]:
+        check_files(self.folder)
         check_seal(self.folder)
-        files = weight_files(self.folder)
+        tensors = _read_tensors(weight_files(self.folder), copy=not self.is_immutable)
+        check_finite(tensors, self.folder)
+        path = self.folder / "config.json"
+        check_config(path, len(tensors))
         config = _read_config(self.folder)
-        whole = _build(config)
-        tensors = _read_tensors(files, copy=not self.is_immutable)
+        whole = _checked_build(config, sum(tensor.nbytes for tensor in tensors.values()), path)
         _load_weights(whole, config, self.folder, tensors)
         model = _text_half(whole)
         model.eval()
@@ -198,7 +212,9 @@ class HuggingFaceFolder:
             encoder.lm_head = saved_head(tensors, _head_form(self.folder)) or checkpoint_head(
                 encoder, config, _named_for(whole, tensors)
             )
-        return encoder, _read_tokenizer(self.folder, model.config)
+        tokenizer = _read_tokenizer(self.folder, model.config)
+        check_ids(tokenizer.backend, len(encoder.token_embedding().weight), self.folder)
+        return encoder, tokenizer
 
 
 def new_transformer(
@@ -338,8 +354,11 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS_FILE]
     index = folder / WEIGHTS_INDEX
     if index.is_file():
-        shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-        return [folder / shard for shard in shards]
+        files = [folder / shard for shard in shards_of(index)]
+        for file in files:
+            if not file.is_file():
+                raise ValueError(f"encoder: {file} is missing, which {index.name} names.")
+        return files
     found = ", ".join(sorted(path.name for path in folder.glob("*.bin"))) or "no weights at all"
     raise ValueError(
         f"encoder: {folder} has no {WEIGHTS_FILE} ({found}). Only safetensors weights are read, "
@@ -431,7 +450,7 @@ def _read_config(folder: Path) -> PreTrainedConfig:
             config: PreTrainedConfig = AutoConfig.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
-        except (ValueError, OSError, KeyError) as error:
+        except Exception as error:  # whatever it makes of a damaged file
             raise ValueError(
                 f"encoder: transformers cannot read {folder / 'config.json'}. An architecture "
                 f"with code of its own is never run. ({_first_line(error)})"
@@ -453,6 +472,22 @@ def _build(config: PreTrainedConfig) -> PreTrainedModel:
             return from_config(config, dtype=torch.float32, add_pooling_layer=False)
         except TypeError:
             return from_config(config, dtype=torch.float32)
+
+
+def _checked_build(config: PreTrainedConfig, n_bytes: int, path: Path) -> PreTrainedModel:
+    """The same, or a ValueError where `path`, its config.json, asks for what cannot be built."""
+    try:
+        with torch.device("meta"):
+            check_size(_build(config), n_bytes, path)
+        return _build(config)
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(
+            f"encoder: no network can be built from {path}. ({_first_line(error)})"
+        ) from error
 
 
 def _text_half(model: PreTrainedModel) -> PreTrainedModel:
@@ -502,8 +537,9 @@ def _load_weights(
     try:
         model.load_state_dict(_assigned(model, weights), strict=False)
     except RuntimeError as error:
+        first = " ".join(str(error).split("\n")[1:2]).strip() or _first_line(error)
         raise ValueError(
-            f"encoder: the weights in {folder} do not fit its config.json. ({error})"
+            f"encoder: the weights in {folder} do not fit its config.json. ({first})"
         ) from error
 
 
@@ -574,7 +610,7 @@ def _missing(model: PreTrainedModel, weights: dict[str, Tensor]) -> list[str]:
 def _converted_weights(config: PreTrainedConfig, folder: Path) -> dict[str, Tensor]:
     from transformers import AutoModel
 
-    with _quiet(), isolated_seed(0, _CPU):
+    with _quiet(), _no_bars(), isolated_seed(0, _CPU):
         model, report = AutoModel.from_pretrained(
             folder,
             config=config,
@@ -621,10 +657,8 @@ def _tokenizer_limits(folder: Path) -> Iterator[int]:
 
 
 def _read_tokenizer(folder: Path, config: PreTrainedConfig) -> FastTokenizer:
-    from tokenizers import Tokenizer
-
     path = folder / "tokenizer.json"
-    backend = Tokenizer.from_file(str(path)) if path.is_file() else _convert_tokenizer(folder)
+    backend = read_backend(path) if path.is_file() else _convert_tokenizer(folder)
     return FastTokenizer(backend, pad_id=_pad_id(config))
 
 
@@ -655,10 +689,7 @@ def _convert_tokenizer(folder: Path) -> Any:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return content
+    return read_object(path) if path.is_file() else {}
 
 
 def _first_line(error: Exception) -> str:
@@ -699,9 +730,7 @@ class _NoRandomInit(TorchFunctionMode):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep this thread's transformers from logging and drawing bars, whatever its verbosity."""
-    import transformers.utils.logging as transformers_logging
-
+    """Keep this thread's transformers from logging, whatever its verbosity."""
     thread = threading.get_ident()
 
     def keep(record: logging.LogRecord) -> bool:
@@ -709,13 +738,28 @@ def _quiet() -> Iterator[None]:
 
     loggers = [logging.getLogger("transformers"), logging.getLogger()]
     handlers = [handler for logger in loggers for handler in logger.handlers]
-    bars = transformers_logging.is_progress_bar_enabled()
     for handler in handlers:
         handler.addFilter(keep)
-    transformers_logging._tqdm_active = False
     try:
         yield
     finally:
-        transformers_logging._tqdm_active = bars
         for handler in handlers:
             handler.removeFilter(keep)
+
+
+@contextlib.contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar while it reads a checkpoint's weights.
+
+    It has one switch for the process: loads that overlap take turns, so that the last one finds it
+    as the caller left it.
+    """
+    import transformers.utils.logging as transformers_logging
+
+    with _bars:
+        are_active = transformers_logging.is_progress_bar_enabled()
+        transformers_logging._tqdm_active = False
+        try:
+            yield
+        finally:
+            transformers_logging._tqdm_active = are_active
