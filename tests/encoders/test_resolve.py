@@ -204,6 +204,7 @@ def test_tampered_default_is_refused(checkpoint, monkeypatch, no_hub):
 
 def test_default_from_the_hub_is_pinned_and_verified(checkpoint, monkeypatch, no_hub):
     monkeypatch.setattr(_resolve, "_packaged_folder", lambda pinned: None)
+    monkeypatch.setattr(_resolve, "_carrier_folder", lambda pinned: None)
     asked = []
 
     def download(repo_id, revision=""):
