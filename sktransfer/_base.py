@@ -373,7 +373,7 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
 
         Rows of weight zero are gone, so that the numbers of the others may not be the user's.
         """
-        is_whole = sample_weight is None or bool(np.all(sample_weight))
+        is_whole = sample_weight is None or bool(np.asarray(sample_weight).all())
         task.check(rows.y, name="y" if is_whole else "y without its rows of weight zero")
         self._target_weights(rows, task)
 

@@ -184,7 +184,7 @@ def test_each_distinct_text_is_encoded_once(make, monkeypatch):
     seen = []
     features = vectorizer._features
     monkeypatch.setattr(
-        vectorizer, "_features", lambda rows: seen.append(len(rows)) or features(rows)
+        vectorizer, "_features", lambda rows, **how: seen.append(len(rows)) or features(rows, **how)
     )
     assert vectorizer.transform([*TEST, *TEST[:9]]).shape == (39, 32)
     assert seen == [len(set(TEST))]

@@ -112,7 +112,7 @@ def compare(
     >>> from sklearn.naive_bayes import MultinomialNB
     >>> from sklearn.pipeline import make_pipeline
     >>> from sktransfer import compare
-    >>> texts = ["a good day", "a bad day", "good food", "bad food"] * 10
+    >>> texts = [f"a {word} day {number}" for number in range(20) for word in ("good", "bad")]
     >>> labels = ["pos", "neg"] * 20
     >>> bayes = make_pipeline(CountVectorizer(), MultinomialNB())
     >>> result = compare(

@@ -37,7 +37,7 @@ class ComparisonResult:
     --------
     >>> from sklearn.dummy import DummyClassifier
     >>> from sktransfer import compare
-    >>> texts, labels = ["good", "bad", "fine"] * 8, ["pos", "neg", "pos"] * 8
+    >>> texts, labels = [f"text {number}" for number in range(24)], ["pos", "neg", "pos"] * 8
     >>> result = compare(texts, labels, {"majority": DummyClassifier()}, budgets=[6, "all"])
     >>> [(line["n_labels"], line["n_repeats"]) for line in result.summary()]
     [(6, 3), (18, 3)]

@@ -24,7 +24,10 @@ TOKENIZER_FILE = "tokenizer.json"
 _FORMAT = 1
 # What an estimator may leave beside its encoder.
 ESTIMATOR_FILE = "estimator.json"
-_DOCUMENTS = (MANIFEST_FILE, "config.json", "tokenizer_config.json", ESTIMATOR_FILE, SEAL_FILE)
+_DOCUMENTS = (
+    *(MANIFEST_FILE, "config.json", "tokenizer_config.json", ESTIMATOR_FILE, SEAL_FILE),
+    *("modules.json", "1_Pooling"),
+)
 
 
 def save_modules(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
@@ -45,9 +48,14 @@ def save_modules(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
             "tokenizers library (FastTokenizer) have a form in files."
         )
     files = encoder.files(tokenizer.pad_id) or _manifest_files(encoder, tokenizer)
+    documents: dict[str, Any] = dict(files.documents)
+    if "tokenizer_config.json" in documents:
+        documents["tokenizer_config.json"] |= _special_tokens(tokenizer)
+        documents |= _sentence_transformer(encoder)
     _write_tensors(folder / WEIGHTS_FILE, files)
     _write_text(folder / TOKENIZER_FILE, _tokenizer_text(tokenizer))
-    for name, document in files.documents.items():
+    for name, document in documents.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         _write_text(folder / name, json.dumps(document, indent=2, sort_keys=True) + "\n")
 
 
@@ -153,6 +161,44 @@ def _manifest_files(encoder: Encoder, tokenizer: FastTokenizer) -> EncoderFiles:
         "special_tokens": bool(tokenizer.prefix or tokenizer.suffix or tokenizer.separator),
     }
     return EncoderFiles({MANIFEST_FILE: manifest}, encoder.state_dict())
+
+
+def _special_tokens(tokenizer: FastTokenizer) -> dict[str, str]:
+    """Special tokens by the names that transformers has for them."""
+    added = tokenizer.backend.get_added_tokens_decoder()
+    ids = {
+        "cls_token": tokenizer.prefix[0] if tokenizer.prefix else None,
+        "sep_token": tokenizer.suffix[-1] if tokenizer.suffix else None,
+        "mask_token": tokenizer.mask_id,
+        "unk_token": tokenizer.unknown_id,
+        "pad_token": tokenizer.pad_id,
+    }
+    return {
+        role: added[number].content
+        for role, number in ids.items()
+        if number in added and added[number].special
+    }
+
+
+def _sentence_transformer(encoder: Encoder) -> dict[str, Any]:
+    """What sentence-transformers reads: the mean of the last states, of length one."""
+    kinds = ("Transformer", "Pooling", "Normalize")
+    paths = ("", "1_Pooling", "2_Normalize")
+    return {
+        "modules.json": [
+            {
+                "idx": number,
+                "name": str(number),
+                "path": path,
+                "type": f"sentence_transformers.models.{kind}",
+            }
+            for number, (kind, path) in enumerate(zip(kinds, paths, strict=True))
+        ],
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": encoder.hidden_size,
+            "pooling_mode_mean_tokens": True,
+        },
+    }
 
 
 def _check_folder(folder: Path) -> None:

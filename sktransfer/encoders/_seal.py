@@ -12,7 +12,7 @@ SEAL_FILE = "digests.json"
 
 def seal_folder(folder: Path) -> None:
     """Write the digests of all other files in `folder`."""
-    digests = {path.name: file_digest(path) for path in _files(folder)}
+    digests = {name: file_digest(path) for name, path in _files(folder).items()}
     (folder / SEAL_FILE).write_text(json.dumps(digests, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
@@ -32,7 +32,7 @@ def check_seal(folder: Path, *, is_needed: bool = False) -> None:
         raise ValueError(f"{seal} cannot be read: {error}") from error
     if not isinstance(digests, dict):
         raise ValueError(f"{seal} is damaged: it has no digests of files.")
-    found = {path.name: path for path in _files(folder)}
+    found = _files(folder)
     for name, digest in digests.items():
         if name not in found or file_digest(found[name]) != digest:
             raise ValueError(
@@ -42,5 +42,7 @@ def check_seal(folder: Path, *, is_needed: bool = False) -> None:
             )
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_file() and path.name != SEAL_FILE]
+def _files(folder: Path) -> dict[str, Path]:
+    """All other files by their names below `folder`."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    return {name: path for name, path in files.items() if path.is_file() and name != SEAL_FILE}

@@ -93,7 +93,7 @@ def test_no_partial_files_and_no_pickle(tmp_path):
     new_handle("gpt").save(tmp_path / "gpt")
     new_handle("forward").save(tmp_path / "forward")
     common = {"digests.json", "model.safetensors", "tokenizer.json"}
-    standard = {"config.json", "tokenizer_config.json", *common}
+    standard = {"config.json", "tokenizer_config.json", "modules.json", "1_Pooling", *common}
     assert {path.name for path in (tmp_path / "gpt").iterdir()} == standard
     assert {path.name for path in (tmp_path / "forward").iterdir()} == {"manifest.json", *common}
 
