@@ -43,7 +43,7 @@ from sktransfer.encoders._lm_heads import (
 from sktransfer.encoders._protocol import SAVED_MARK, Encoder, EncoderFiles
 from sktransfer.encoders._seal import check_seal
 from sktransfer.encoders._tokenizer import FastTokenizer
-from sktransfer.runtime import ForkSafeLock, isolated_seed
+from sktransfer.runtime import isolated_seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -70,7 +70,6 @@ TOKENIZER_FILES = (
 UNLIMITED = 1 << 20
 
 _CPU = torch.device("cpu")
-_bars = ForkSafeLock()
 
 
 class HuggingFaceEncoder(Encoder):
@@ -610,7 +609,8 @@ def _missing(model: PreTrainedModel, weights: dict[str, Tensor]) -> list[str]:
 def _converted_weights(config: PreTrainedConfig, folder: Path) -> dict[str, Tensor]:
     from transformers import AutoModel
 
-    with _quiet(), _no_bars(), isolated_seed(0, _CPU):
+    # It draws a bar if the caller's transformers does: the switch is one for the process.
+    with _quiet(), isolated_seed(0, _CPU):
         model, report = AutoModel.from_pretrained(
             folder,
             config=config,
@@ -745,21 +745,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for handler in handlers:
             handler.removeFilter(keep)
-
-
-@contextlib.contextmanager
-def _no_bars() -> Iterator[None]:
-    """Keep transformers from drawing a bar while it reads a checkpoint's weights.
-
-    It has one switch for the process: loads that overlap take turns, so that the last one finds it
-    as the caller left it.
-    """
-    import transformers.utils.logging as transformers_logging
-
-    with _bars:
-        are_active = transformers_logging.is_progress_bar_enabled()
-        transformers_logging._tqdm_active = False
-        try:
-            yield
-        finally:
-            transformers_logging._tqdm_active = are_active
