@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sktransfer.encoders import _hub
+from sktransfer.encoders._checks import check_files
 from sktransfer.encoders._handle import EncoderHandle, file_digest
 from sktransfer.encoders._protocol import Encoder
 from sktransfer.encoders._saving import MANIFEST_FILE, ManifestFolder, read_manifest
@@ -159,6 +160,7 @@ def _folder_handle(name: str, folder: Path) -> EncoderHandle:
         if not (folder / WEIGHTS_FILE).is_file():
             raise ValueError(f"encoder: there is no {WEIGHTS_FILE} in {folder}.")
         return EncoderHandle(name, ManifestFolder(folder, _BUILDERS[architecture]))
+    check_files(folder)  # before the digest reads them
     weight_files(folder)
     return EncoderHandle(name, HuggingFaceFolder(folder))
 

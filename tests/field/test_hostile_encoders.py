@@ -17,6 +17,8 @@ from sktransfer.encoders import resolve_encoder
 
 @pytest.fixture
 def folder(tiny_encoder, tmp_path):
+    # A process that has the same content already must not read it elsewhere, either.
+    resolve_encoder(tiny_encoder).load()
     copied = tmp_path / "encoder"
     shutil.copytree(tiny_encoder, copied)
     return copied
