@@ -171,17 +171,30 @@ def test_nothing_is_printed_or_logged(tiny_encoder):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_conversion_by_transformers_is_silent(tiny_encoder, capfd):
+@pytest.mark.parametrize("has_bars", [True, False])
+def test_conversion_shows_no_more_than_the_bar_that_a_user_has_on(tiny_encoder, capfd, has_bars):
     from pathlib import Path
+
+    import transformers.utils.logging as transformers_logging
 
     from sktransfer.encoders import huggingface
 
     folder = Path(tiny_encoder)
+    before = transformers_logging.is_progress_bar_enabled()
+    if not has_bars:
+        transformers_logging.disable_progress_bar()
     config = huggingface._read_config(folder)
     weights = huggingface._converted_weights(config, folder)
+    assert transformers_logging.is_progress_bar_enabled() == (before and has_bars)
+    if before:
+        transformers_logging.enable_progress_bar()
     model = huggingface._build(config)
     assert huggingface._missing(model, weights) == []
-    assert capfd.readouterr() == ("", "")
+    out, err = capfd.readouterr()
+    lines = [line for line in err.replace("\r", "\n").splitlines() if line.strip()]
+    assert out == ""
+    assert all(line.startswith("Loading weights") for line in lines)
+    assert not (lines and not has_bars)
 
 
 def test_default_is_verified(minilm):
