@@ -111,7 +111,7 @@ class FrozenFeatures:
 
 
 class PlainFineTune:
-    """Hugging Face's `Trainer` as documented: fp32, random head, linear decay."""
+    """Hugging Face's `Trainer` as documented: random head, linear decay."""
 
     modules = (
         "torch",
@@ -120,10 +120,22 @@ class PlainFineTune:
         "accelerate",
     )
 
-    def __init__(self, learning_rate: float, epochs: int, seed: int) -> None:
+    def __init__(
+        self,
+        learning_rate: float,
+        epochs: int,
+        seed: int,
+        *,
+        batch_size: int = 16,
+        max_length: int = 256,
+        bf16: bool = False,
+    ) -> None:
         self.learning_rate = learning_rate
         self.epochs = epochs
         self.seed = seed
+        self.batch_size = batch_size
+        self.max_length = max_length
+        self.bf16 = bf16
 
     def fit(self, texts: list[str], labels: Labels) -> None:
         import torch
@@ -147,14 +159,15 @@ class PlainFineTune:
                 output_dir=folder,
                 num_train_epochs=self.epochs,
                 learning_rate=self.learning_rate,
-                per_device_train_batch_size=16,
-                per_device_eval_batch_size=32,
+                per_device_train_batch_size=self.batch_size,
+                per_device_eval_batch_size=2 * self.batch_size,
                 lr_scheduler_type="linear",
                 warmup_steps=0.1,
                 save_strategy="no",
                 report_to="none",
                 disable_tqdm=True,
                 seed=self.seed,
+                bf16=self.bf16,
             )
             self._trainer = Trainer(
                 model=model,
@@ -162,10 +175,10 @@ class PlainFineTune:
                 train_dataset=self._encode(texts, codes),
                 data_collator=DataCollatorWithPadding(self._tokenizer),
             )
-            self._trainer.train()
+            self.n_steps = self._trainer.train().global_step
 
     def _encode(self, texts: list[str], codes: Any = None) -> list[dict[str, Any]]:
-        return encoded_rows(self._tokenizer, texts, codes, max_length=256)
+        return encoded_rows(self._tokenizer, texts, codes, max_length=self.max_length)
 
     def predict_proba(self, texts: list[str]) -> Probabilities:
         from scipy.special import softmax

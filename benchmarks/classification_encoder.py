@@ -1,20 +1,19 @@
 """The delta of the encoder "minilm-classification": its training, and what it changes.
 
     python benchmarks/classification_encoder.py train CHECKOUTS delta.safetensors [--seed 0 ...]
-    python benchmarks/classification_encoder.py evaluate [--rows 700]
+    python benchmarks/classification_encoder.py evaluate [--part fits] [--rows 1500]
 
 `train` adds low-rank matrices to all linear layers of MiniLM and trains them alone, by supervised
 contrast over the labelings of `_classification_data.py`, whose label names are texts of a class,
 and a softmax for each; the similarities of the pretrained encoder are a target beside it. A minute
 on an H100, an hour or more on two cores. `evaluate` compares frozen features with those of plain
-MiniLM on *training rows* of sets that were not trained on; test rows are not read.
+MiniLM, or default fits of both, on *training rows* of sets that were not trained on; test rows are
+not read.
 """
 
 import argparse
 import csv
-import datetime
-import platform
-import sys
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,16 +25,22 @@ import _data
 import _systems
 import numpy as np
 import torch
+from _provenance import commit, provenance
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-RESULTS = Path(__file__).parent / "results" / "classification_encoder.csv"
+FOLDER = Path(__file__).parent / "results"
+RESULTS = {
+    "frozen": FOLDER / "classification_encoder.csv",
+    "fits": FOLDER / "classification_encoder_fits.csv",
+}
 ENCODERS = ("all-MiniLM-L6-v2", "minilm-classification")
 SETS = (
     *("sst2", "subj", "trec6", "trec50", "sms_spam", "banking77", "uci_sentences", "tweet_irony"),
     *("hate_davidson", "dbpedia14"),
 )
+FIT_SETS = (*SETS, "imdb", "20newsgroups_strict")
 SCALE = 2.0
 TEMPERATURE = 0.07
 WIDTH = 48
@@ -208,6 +213,17 @@ def train(options: argparse.Namespace) -> None:
     training.save(options.output)
 
 
+def drawn_rows(
+    labels: NDArray[np.str_], budget: int, draw: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Places of `budget` rows per class, and of up to 600 others."""
+    rng = np.random.default_rng(1000 * draw + budget)
+    classes = np.unique(labels)
+    parts = [rng.permutation(np.flatnonzero(labels == name))[:budget] for name in classes]
+    index = np.concatenate(parts)
+    return index, rng.permutation(np.setdiff1d(np.arange(len(labels)), index))[:600]
+
+
 def scored(
     features: NDArray[np.float64], labels: NDArray[np.str_], budget: int, draw: int
 ) -> dict[str, float]:
@@ -215,11 +231,8 @@ def scored(
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
-    rng = np.random.default_rng(1000 * draw + budget)
     classes = np.unique(labels)
-    parts = [rng.permutation(np.flatnonzero(labels == name))[:budget] for name in classes]
-    index = np.concatenate(parts)
-    rest = rng.permutation(np.setdiff1d(np.arange(len(labels)), index))[:600]
+    index, rest = drawn_rows(labels, budget, draw)
     model = LogisticRegression(C=10, max_iter=300).fit(features[index], labels[index])
     probabilities = model.predict_proba(features[rest])
     return {
@@ -246,16 +259,46 @@ def evaluated(n_rows: int) -> Iterator[dict[str, Any]]:
                     yield {"set": name, "encoder": encoder, "budget": budget, "draw": draw, **found}
 
 
-def evaluate(options: argparse.Namespace) -> None:
-    common = {
-        "rows": options.rows,
-        "cpu": platform.processor() or platform.machine(),
-        "date": datetime.date.today().isoformat(),
-        "command": " ".join(["python", "benchmarks/classification_encoder.py", *sys.argv[1:]]),
+def default_fits(n_rows: int) -> Iterator[dict[str, Any]]:
+    """Default fits at 8 labels per class, with and without label words, as `scored` does it."""
+    for (name, (encoder, draw)), kind in itertools.product(
+        itertools.product(FIT_SETS, itertools.product(ENCODERS, range(3))), ("words", "codes")
+    ):
+        rows = _data.load(name, "train")
+        rows = _data.take(rows, np.random.default_rng(0).permutation(len(rows.texts))[:n_rows])
+        if 8 * len(np.unique(rows.labels)) <= len(rows.texts) // 2:
+            found = fitted(rows, encoder, draw, kind)
+            yield {"set": name, "encoder": encoder, "labels": kind, "draw": draw, **found}
+
+
+def fitted(rows: _data.Rows, encoder: str, draw: int, kind: str) -> dict[str, float]:
+    from sklearn.metrics import log_loss
+
+    from sktransfer import TransferTextClassifier
+
+    index, rest = drawn_rows(rows.labels, 8, draw)
+    label_texts = "auto" if kind == "words" else None
+    model = TransferTextClassifier(encoder, label_texts=label_texts, random_state=draw)
+    start = time.process_time()
+    model.fit([rows.texts[place] for place in index], rows.labels[index])
+    cpu = time.process_time() - start
+    probabilities = model.predict_proba([rows.texts[place] for place in rest]).astype(float)
+    probabilities /= probabilities.sum(1, keepdims=True)
+    right = model.classes_[probabilities.argmax(1)] == rows.labels[rest]
+    return {
+        "accuracy": float(np.mean(right)),
+        "log_loss": float(log_loss(rows.labels[rest], probabilities, labels=model.classes_)),
+        "fit_cpu_s": cpu,
     }
-    with options.output.open("w", newline="") as file:
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    found = default_fits(options.rows) if options.part == "fits" else evaluated(options.rows)
+    common = {"rows": options.rows, **provenance(), "commit": commit()}
+    output = options.output or RESULTS[options.part]
+    with output.open("w", newline="") as file:
         writer = None
-        for row in evaluated(options.rows):
+        for row in found:
             writer = writer or csv.DictWriter(file, [*row, *common])
             if file.tell() == 0:
                 writer.writeheader()
@@ -278,7 +321,8 @@ def main() -> None:
     training.set_defaults(run=train)
     evaluation = commands.add_parser("evaluate")
     evaluation.add_argument("--rows", type=int, default=1500)
-    evaluation.add_argument("--output", type=Path, default=RESULTS)
+    evaluation.add_argument("--part", choices=[*RESULTS], default="frozen")
+    evaluation.add_argument("--output", type=Path)
     evaluation.set_defaults(run=evaluate)
     options = parser.parse_args()
     options.run(options)

@@ -20,7 +20,7 @@ from typing import Any
 import _data
 import numpy as np
 import pandas as pd
-from label_budgets import cpu_model, versions
+from _provenance import cpu_model, versions
 from language_models import COMMON, SMALL, append
 from sklearn.metrics import accuracy_score, log_loss
 from ulmfit_ablation import PLAIN, words

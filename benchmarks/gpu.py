@@ -2,33 +2,28 @@
 
 python benchmarks/gpu.py [fit trainer predict grid] [--output FILE]
 
-All in one process, the device synchronised around each measurement; each part takes about a minute
+All in one process, the device synchronized around each measurement; each part takes about a minute
 on an H100. Without a GPU it runs on few rows, to check itself, and writes nothing.
 """
 
 import argparse
 import csv
-import datetime
-import platform
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import _data
 import _systems
 import numpy as np
+from _provenance import commit, provenance
 
 COLUMNS = (
     *("part", "case", "system", "n_rows", "epochs", "steps", "seconds", "cpu_s", "texts_per_s"),
-    *("tokens_per_s", "accuracy", "encodings", "gpu", "date", "commit", "command", "versions"),
+    *("tokens_per_s", "accuracy", "encodings", "gpu", "cpu", "date", "commit", "command"),
+    "versions",
 )
 RESULTS = Path(__file__).parent / "results" / "gpu.csv"
-PACKAGES = ("torch", "transformers", "sentence-transformers", "scikit-learn")
 
 
 def has_gpu() -> bool:
@@ -108,69 +103,23 @@ def measure_fit() -> Iterator[dict[str, Any]]:
 
 def measure_trainer() -> Iterator[dict[str, Any]]:
     for case, train, test in whole_cases() if has_gpu() else list(whole_cases())[:1]:
-        is_long = case.startswith("imdb")
-        size, length = (32, 256) if is_long else (16, 128)
-        seconds, cpu, (trainer, encode) = timed(
-            lambda rows=train, size=size, length=length: trained_by_peer(rows, size, length)
+        size, length = (32, 256) if case.startswith("imdb") else (16, 128)
+        peer = _systems.PlainFineTune(
+            1e-4, 3, 0, batch_size=size, max_length=length, bf16=has_gpu()
         )
-        classes = np.unique(train.labels)
-        found = classes[trainer.predict(encode(test.texts)).predictions.argmax(1)]
+        seconds, cpu, _ = timed(lambda peer=peer, rows=train: peer.fit(rows.texts, rows.labels))
+        found = peer.classes_[peer.predict_proba(test.texts).argmax(1)]
         yield {
             "case": case,
             "system": f"Trainer, {'bf16' if has_gpu() else 'float32'}, batch {size}",
             "n_rows": len(train.texts),
             "epochs": 3,
-            "steps": trainer.state.global_step,
+            "steps": peer.n_steps,
             "seconds": seconds,
             "cpu_s": cpu,
             "tokens_per_s": int(n_tokens(train.texts, length) * 3 / seconds),
             "accuracy": float(np.mean(found == test.labels)),
         }
-
-
-def trained_by_peer(
-    rows: _data.Rows, batch_size: int, length: int
-) -> tuple[Any, Callable[..., Any]]:
-    """The `Trainer` after three epochs, and what turns texts into its rows."""
-    import torch
-    import transformers
-
-    transformers.set_seed(0)
-    classes, codes = np.unique(rows.labels, return_inverse=True)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(_systems.encoder_folder())
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(
-        _systems.encoder_folder(), num_labels=len(classes), dtype=torch.float32
-    )
-
-    def encode(texts: list[str], labels: Any = None) -> Any:
-        labels = np.zeros(len(texts), dtype=int) if labels is None else labels
-        return _systems.encoded_rows(tokenizer, texts, labels, max_length=length)
-
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = transformers.TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=3,
-            learning_rate=1e-4,
-            per_device_train_batch_size=batch_size,
-            per_device_eval_batch_size=256,
-            lr_scheduler_type="linear",
-            warmup_steps=0.1,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            bf16=has_gpu(),
-            use_cpu=not has_gpu(),
-        )
-        trainer = transformers.Trainer(
-            model=model,
-            args=arguments,
-            train_dataset=encode(rows.texts, codes),
-            data_collator=transformers.DataCollatorWithPadding(tokenizer),
-        )
-        trainer.remove_callback(transformers.PrinterCallback)
-        trainer.train()
-    return trainer, encode
 
 
 def measure_predict() -> Iterator[dict[str, Any]]:
@@ -253,15 +202,9 @@ PARTS = {
 def circumstances() -> dict[str, str]:
     import torch
 
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return {
-        "gpu": torch.cuda.get_device_name() if has_gpu() else platform.processor(),
-        "date": datetime.date.today().isoformat(),
-        "commit": commit,
-        "command": " ".join(["python", "benchmarks/gpu.py", *sys.argv[1:]]),
-        "versions": " ".join(f"{name}={version(name)}" for name in PACKAGES),
-    }
+    found = provenance()
+    gpu = torch.cuda.get_device_name() if has_gpu() else found["cpu"]
+    return {**found, "gpu": gpu, "commit": commit()}
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import _data
 import numpy as np
-from label_budgets import cpu_model, versions
+from _provenance import cpu_model, versions
 from sklearn.model_selection import train_test_split
 
 from sktransfer import TransferTextClassifier

@@ -13,7 +13,7 @@ from typing import Any
 
 import _data
 import numpy as np
-from label_budgets import provenance
+from _provenance import provenance
 
 RESULTS = Path(__file__).parent / "results" / "int8.csv"
 

@@ -14,13 +14,10 @@ import csv
 import datetime
 import fcntl
 import hashlib
-import importlib.metadata
 import itertools
 import json
 import os
-import platform
 import resource
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -31,6 +28,7 @@ from typing import Any
 
 import _data
 import _systems
+from _provenance import cpu_model, versions
 
 RESULTS = Path(__file__).parent / "results" / "label_budgets.csv"
 KEY = ("set", "budget", "draw", "system")
@@ -52,34 +50,6 @@ COLUMNS = (
     "versions",
 )
 Job = tuple[str, str, str, str]
-
-
-def cpu_model() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def versions() -> str:
-    import sktransfer
-
-    found = [f"sktransfer={sktransfer.__version__}"]
-    for name in ("torch", "transformers", "scikit-learn", "sentence-transformers", "setfit"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found.append(f"{name}={importlib.metadata.version(name)}")
-    return " ".join(found)
-
-
-def provenance() -> dict[str, str]:
-    """Where, when and by which command a figure was made."""
-    return {
-        "cpu": cpu_model(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", *sys.argv]),
-        "versions": versions(),
-    }
 
 
 def run_one(job: Job) -> dict[str, Any]:

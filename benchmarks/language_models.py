@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import _data
-from label_budgets import cpu_model, versions
+from _provenance import cpu_model, versions
 
 from sktransfer import LanguageModel
 

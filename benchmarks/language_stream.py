@@ -21,7 +21,7 @@ from typing import Any
 
 import _data
 import pandas as pd
-from label_budgets import cpu_model, versions
+from _provenance import cpu_model, versions
 from language_models import append
 
 RESULTS = Path(__file__).parent / "results" / "language_stream.csv"

@@ -17,7 +17,7 @@ from typing import Any
 
 import _data
 import _systems
-from label_budgets import cpu_model, versions
+from _provenance import cpu_model, versions
 
 RESULTS = Path(__file__).parent / "results" / "resources.csv"
 COLUMNS = ("part", "measure", "value", "unit", "bar", "threads", "cpu", "date", "versions")

@@ -33,7 +33,8 @@ from typing import Any
 import _data
 import _systems
 import numpy as np
-from label_budgets import provenance, read_rows, versions
+from _provenance import provenance, versions
+from label_budgets import read_rows
 
 RESULTS = Path(__file__).parent / "results" / "speed.csv"
 COLUMNS = (

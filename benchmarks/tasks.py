@@ -24,7 +24,7 @@ import _data
 import _systems
 import numpy as np
 import pandas as pd
-from label_budgets import cpu_model, versions
+from _provenance import cpu_model, versions
 
 import sktransfer
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import _data
 import numpy as np
-from label_budgets import cpu_model, versions
+from _provenance import cpu_model, versions
 from language_models import AWD, COMMON, append
 from sklearn.metrics import accuracy_score, log_loss
 

@@ -18,7 +18,7 @@ from typing import Any
 import _data
 import _systems
 import numpy as np
-from label_budgets import provenance
+from _provenance import provenance
 
 RESULTS = Path(__file__).parent / "results" / "where_time_goes.csv"
 COLUMNS = ("fit", "turn", "phase", "cpu_s", "n_texts", "threads", "cpu", "date", "command")

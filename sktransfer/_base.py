@@ -69,8 +69,8 @@ from sktransfer.training import (
     TrainingData,
     TrainingPlan,
     TrainingResult,
+    launch_features,
     pooled_features,
-    started_features,
     train,
 )
 
@@ -698,10 +698,10 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _score_distinct(self, texts: Sequence[Row], rows: EncodedRows) -> NDArray[np.float32]:
         first, *others = (rows.take(part) for part in _parts(rows.n_units))
-        started = self._started_features(first)
+        features = self._launch_features(first)
         lexical = None if self.lexical_ is None else self.lexical_.scores(texts)
         score = self.model_.head.scores
-        parts = [score(started()), *(score(self._features(part)) for part in others)]
+        parts = [score(features()), *(score(self._features(part)) for part in others)]
         joined: NDArray[np.float32] = torch.cat(parts).numpy()
         if lexical is None:
             return joined
@@ -710,12 +710,12 @@ class BaseTransferEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _features(self, rows: EncodedRows, *, writes: bool = False) -> Tensor:
         """Features of `rows`, which are kept in the folder `memory` only if it `writes`."""
-        return self._started_features(rows, writes=writes)()
+        return self._launch_features(rows, writes=writes)()
 
-    def _started_features(self, rows: EncodedRows, *, writes: bool = False) -> Callable[[], Tensor]:
+    def _launch_features(self, rows: EncodedRows, *, writes: bool = False) -> Callable[[], Tensor]:
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device, training=False)
-        return started_features(
+        return launch_features(
             device_memory.on(self.model_, device),
             rows,
             self.tokenizer_.pad_id,

@@ -1,4 +1,4 @@
-"""A pretrained encoder and a low-rank difference that is added to its weights."""
+"""A pretrained encoder and a low-rank delta (LoRA) that is added to its weights."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class DeltaFolder:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the base and the difference."""
+        """SHA-256 over the base and the delta."""
         own = [file_digest(self.folder / name) for name in (DELTA_FILE, _WEIGHTS_FILE)]
         return hashlib.sha256(" ".join([self.base.digest, *own]).encode()).hexdigest()
 
@@ -50,7 +50,7 @@ class DeltaFolder:
 
     @torch.no_grad()
     def load(self, *, lm_head: bool = False) -> tuple[Encoder, Tokenizer]:
-        document, tensors = read_delta(self.folder)
+        document, tensors = read_document(self.folder), _read_tensors(self.folder)
         encoder, tokenizer = self.base.load(lm_head=lm_head)
         layers = dict(encoder.named_modules())
         for name in sorted({name.rpartition(".")[0] for name in tensors}):
@@ -81,11 +81,8 @@ def _product(up: Tensor | None, down: Tensor | None) -> Tensor | None:
     return up.float() @ down.float()
 
 
-def read_delta(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Document and matrices of a delta's folder, checked against each other."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+def read_document(folder: Path) -> dict[str, Any]:
+    """Content of a delta's `delta.json`, once the matrices beside it are those that it names."""
     path, weights = folder / DELTA_FILE, folder / _WEIGHTS_FILE
     document = read_object(path)
     is_there = {
@@ -103,7 +100,14 @@ def read_delta(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(
             f"encoder: {weights} is damaged: its SHA-256 is not the one in {path.name}."
         )
+    return document
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
-        return document, load_file(weights)
+        return load_file(folder / _WEIGHTS_FILE)
     except SafetensorError as error:
-        raise ValueError(f"encoder: {weights} cannot be read: {error}") from error
+        raise ValueError(f"encoder: {folder / _WEIGHTS_FILE} cannot be read: {error}") from error

@@ -13,7 +13,7 @@ from typing import Any
 
 from sktransfer.encoders import _hub
 from sktransfer.encoders._checks import check_files
-from sktransfer.encoders._delta import DELTA_FILE, DeltaFolder, read_delta
+from sktransfer.encoders._delta import DELTA_FILE, DeltaFolder, read_document
 from sktransfer.encoders._handle import EncoderHandle, file_digest
 from sktransfer.encoders._protocol import Encoder
 from sktransfer.encoders._saving import MANIFEST_FILE, ManifestFolder, read_manifest
@@ -46,8 +46,8 @@ _MINILM = _Pinned(
     sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
 )
 _PINNED = {DEFAULT_ENCODER: _MINILM, _MINILM.repo_id: _MINILM}
-# Differences that come with this package, each in a folder of its name.
-_DELTAS = {"minilm-classification": DEFAULT_ENCODER}
+# Low-rank deltas that come with this package, each in a folder of its name.
+_DELTAS = ("minilm-classification",)
 _WORDLLAMA = "wordllama"
 # Folders of encoders, each in a folder of its name; several are separated as in PATH.
 _STATED_FOLDERS = "SKTRANSFER_ENCODERS"
@@ -79,7 +79,7 @@ def resolve_encoder(encoder: str | os.PathLike[str] | EncoderHandle) -> EncoderH
     ----------
     encoder : str, path-like or EncoderHandle
         A folder with a Hugging Face checkpoint, as `EncoderHandle.save` left it, or with a
-        low-rank difference from a named encoder; "all-MiniLM-L6-v2", "minilm-classification" or
+        low-rank delta (LoRA) on a named encoder; "all-MiniLM-L6-v2", "minilm-classification" or
         "wordllama"; the name of a folder below one of those that the environment variable
         ``SKTRANSFER_ENCODERS`` lists; the id of a model on the Hugging Face hub, "owner/name" or
         "owner/name@revision"; or a handle, which comes back as it is. Only safetensors weights are
@@ -160,7 +160,7 @@ def _delta_folder(name: str) -> Path:
 
 
 def _delta_handle(name: str, folder: Path) -> EncoderHandle:
-    base = read_delta(folder)[0]["base"]
+    base = read_document(folder)["base"]
     return EncoderHandle(name, DeltaFolder(_named(base).source, folder))
 
 

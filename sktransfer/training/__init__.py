@@ -1,7 +1,7 @@
 """The training loop, what steers it, and the forward pass."""
 
 from sktransfer.training._auxiliary import AuxiliaryLanguage
-from sktransfer.training._forward import pooled_features, started_features
+from sktransfer.training._forward import launch_features, pooled_features
 from sktransfer.training._language import (
     LanguageLesson,
     MaskedLesson,
@@ -29,9 +29,9 @@ __all__ = [
     "TrainingPlan",
     "TrainingResult",
     "cross_entropy",
+    "launch_features",
     "parameter_groups",
     "pooled_features",
     "schedule_factor",
-    "started_features",
     "train",
 ]

@@ -41,15 +41,16 @@ def pooled_features(
 
     Windows of one width are encoded together, whatever text they come from, so that neither
     padding nor one very long text costs more than a batch of memory, and a window's features do
-    not depend on those beside it. On a GPU, windows of like widths are, and they depend on them by
-    rounding. Of an encoder that is as it was loaded, features are kept and found again; unless
-    `writes` is false, in the folder of its base, too. The model is left in the mode it had.
+    not depend on those beside it. On a GPU, windows of similar widths are padded and encoded
+    together, so that a window's features depend on the others by rounding error. Of an encoder
+    that is as it was loaded, features are kept and found again; unless `writes` is false, in the
+    folder of its base, too. The model is left in the mode it had.
     """
-    return started_features(model, rows, pad_id, device=device, dtype=dtype, writes=writes)()
+    return launch_features(model, rows, pad_id, device=device, dtype=dtype, writes=writes)()
 
 
 @torch.inference_mode()
-def started_features(
+def launch_features(
     model: TransferModel,
     rows: EncodedRows,
     pad_id: int,
@@ -59,9 +60,10 @@ def started_features(
     writes: bool = True,
     is_fixed: bool = False,
 ) -> Callable[[], Tensor]:
-    """Function that gives the `pooled_features`; a GPU computes them until it is called.
+    """Launch the passes of `pooled_features`; the function returned waits for their result.
 
-    Of a model that `is_fixed`, whose weights never change again, small passes are captured.
+    Small passes of a model that `is_fixed`, whose weights never change again, are captured on a
+    GPU.
     """
     # A model at rest is left alone: other threads may predict with it.
     modes = {module: True for module in model.modules() if module.training}
@@ -114,7 +116,7 @@ class _Pass:
         self.made: list[tuple[NDArray[np.integer], Tensor, Tensor]] = []
 
     def start(self) -> None:
-        """Compute the vectors of all windows or units, or let a GPU do so."""
+        """Compute the vectors of all windows or units, on a GPU asynchronously."""
         rows, keys = self.rows, self.keys
         known: dict[int, Tensors] = {}
         if self.kept is not None:
@@ -147,9 +149,9 @@ class _Pass:
         return _pool_rows(self.vectors, self.counts, self.rows, self.model.pooling)
 
     def _groups(self, lengths: NDArray[np.integer]) -> list[NDArray[np.intp]]:
-        """Windows that pass together: of one width, or on a GPU of like widths."""
+        """Windows that are encoded together: of one width, or on a GPU of similar widths."""
         budget = token_budget(self.device, training=False)
-        if self.device.type == "cuda":  # where a pass costs more than the padding of a few windows
+        if self.device.type == "cuda":  # a launch costs more than some padding
             return split_by_tokens(lengths, budget)
         return split_by_width(lengths, self.multiple, budget)
 
@@ -183,7 +185,7 @@ class _Pass:
         rows = self.rows
         several = enough_windows(windows, int(rows.lengths[windows].max()))
         if self.graphs is not None and len(several) <= _FEW_WINDOWS:
-            # A power of two of them: passes are of fewer shapes.
+            # A power of two, so that there are few shapes to capture.
             several = np.resize(several, 1 << (len(several) - 1).bit_length())
             multiple = width_multiple(self.device, self.dtype, captured=True)
             batch = collate_windows(rows, several, self.pad_id, multiple=multiple)
@@ -220,7 +222,7 @@ _known_graphs: weakref.WeakKeyDictionary[
 
 
 def _graphs_of(model: TransferModel, device: torch.device, dtype: torch.dtype) -> Graphs[Batch]:
-    """Graphs of the passes of `model`, for as long as there is one."""
+    """Graphs of the passes of `model`, which go with it."""
     owner = weakref.ref(model)
 
     def compute(batch: Batch) -> list[Tensor]:

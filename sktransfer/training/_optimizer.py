@@ -33,22 +33,22 @@ class Optimizer:
         groups = parameter_groups(model, plan)
         self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]
         own_weights(self.parameters)
-        self._initial = [float(group["initial_lr"]) for group in groups]
-        self._rates: Tensor | None = None
         is_cuda = device.type == "cuda"
         self._adamw = torch.optim.AdamW(groups, fused=True, capturable=is_cuda)
+        self._rates: Tensor | None = None
         if is_cuda:
-            self._rates = torch.tensor(self._initial, device=device)
-            self._initial_rates = self._rates.clone()
-            self._share_rates()
+            initial = [group["initial_lr"] for group in groups]
+            self._initial_rates = torch.tensor(initial, device=device)
+            self._rates = self._initial_rates.clone()
+            self._share_rates(self._rates)
 
     def set_rates(self, factor: float) -> None:
         """Let each group train at `factor` times its initial rate."""
         if self._rates is not None:
             torch.mul(self._initial_rates, factor, out=self._rates)
             return
-        for group, initial in zip(self._adamw.param_groups, self._initial, strict=True):
-            group["lr"] = initial * factor
+        for group in self._adamw.param_groups:
+            group["lr"] = group["initial_lr"] * factor
 
     def step(self) -> None:
         """Change the parameters by their gradients, which are gone then."""
@@ -73,20 +73,19 @@ class Optimizer:
         for group in self._adamw.param_groups:
             group["capturable"] = self._rates is not None
         if self._rates is not None:
-            self._share_rates()
+            self._share_rates(self._rates)
 
-    def _share_rates(self) -> None:
-        assert self._rates is not None
-        for group, rate in zip(self._adamw.param_groups, self._rates, strict=True):
+    def _share_rates(self, rates: Tensor) -> None:
+        for group, rate in zip(self._adamw.param_groups, rates, strict=True):
             group["lr"] = rate
 
 
 class WorkingWeights:
-    """The weights of an encoder's linear layers in the dtype of the products.
+    """Copies of an encoder's linear weights in the dtype of the matrix products.
 
-    They are cast once per step, and their gradients once in return; autocast casts each by itself,
-    in several operations. The optimizer changes the weights in float32 (Micikevicius et al. 2018,
-    arXiv:1710.03740).
+    Each step casts all of them together, and their gradients back to float32; autocast would cast
+    one after the other. The optimizer updates the master weights, in float32 (Micikevicius et al.
+    2018, arXiv:1710.03740).
 
     Parameters
     ----------
@@ -98,49 +97,40 @@ class WorkingWeights:
 
     def __init__(self, encoder: nn.Module, dtype: torch.dtype) -> None:
         assert isinstance(encoder, Encoder)
-        self._places: list[tuple[nn.Linear, str, nn.Parameter, nn.Parameter]] = []
-        self._masters: list[nn.Parameter] = []
-        self._copies: list[nn.Parameter] = []
+        self._places: list[tuple[nn.Linear, str, nn.Parameter]] = []
+        self._copies: dict[nn.Parameter, nn.Parameter] = {}  # by their masters
         self._gradients: dict[nn.Parameter, Tensor] = {}
         if dtype is torch.float32:
             return
         linears = [part for layer in encoder.layers() for part in layer.modules()]
-        copies: dict[nn.Parameter, nn.Parameter] = {}
         for linear in dict.fromkeys(part for part in linears if isinstance(part, nn.Linear)):
             for name, master in linear.named_parameters(recurse=False):
-                if master not in copies:
-                    copies[master] = nn.Parameter(master.detach().to(dtype))
-                self._places.append((linear, name, master, copies[master]))
-        self._masters, self._copies = list(copies), list(copies.values())
+                if master not in self._copies:
+                    self._copies[master] = nn.Parameter(master.detach().to(dtype))
+                self._places.append((linear, name, master))
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Compute with them in the block, and hand their gradients on at its end."""
-        if not self._places:
-            yield
-            return
-        pairs = zip(self._masters, self._copies, strict=True)
-        changing = [pair for pair in pairs if pair[0].requires_grad]
-        if changing:
-            masters, copies = (list(part) for part in zip(*changing, strict=True))
+        """Use the copies in the block; add their gradients to the masters' at its end."""
+        trained = {master: copy for master, copy in self._copies.items() if master.requires_grad}
+        if trained:
             with torch.no_grad():
-                torch._foreach_copy_(copies, masters)
-        for linear, name, master, copy in self._places:
+                torch._foreach_copy_([*trained.values()], [*trained])
+        for master, copy in self._copies.items():
             copy.grad = None  # of a pass that failed
             copy.requires_grad_(master.requires_grad)
-            linear._parameters[name] = copy
+        for linear, name, master in self._places:
+            linear._parameters[name] = self._copies[master]
         try:
             yield
         finally:
-            for linear, name, master, _ in self._places:
+            for linear, name, master in self._places:
                 linear._parameters[name] = master
-        self._hand_on()
+        self._add_gradients()
 
-    def _hand_on(self) -> None:
+    def _add_gradients(self) -> None:
         found = {
-            master: copy.grad
-            for master, copy in zip(self._masters, self._copies, strict=True)
-            if copy.grad is not None
+            master: copy.grad for master, copy in self._copies.items() if copy.grad is not None
         }
         if not found:
             return
@@ -151,5 +141,4 @@ class WorkingWeights:
         torch._foreach_copy_(gradients, [*found.values()])
         for master, gradient in zip(found, gradients, strict=True):
             master.grad = gradient if master.grad is None else master.grad + gradient
-        for copy in self._copies:
-            copy.grad = None
+            self._copies[master].grad = None

@@ -67,7 +67,7 @@ class RowInputs:
     def shape(self) -> Hashable | None:
         """What a pass depends on besides the contents of the tensors.
 
-        The losses of rows of several units are put together by looking at these.
+        None for rows of several units, whose losses are gathered with a host synchronization.
         """
         if self.batch.window_index is None:
             return None
@@ -171,9 +171,6 @@ class RowLesson:
             features = self._fixed[index].to(self.device)
             targets = self.data.targets[index].to(self.device)
             return self._backward(features, targets, self.data.weights[index].to(self.device))
-        inputs = self.inputs(step, token_budget, rng)
-        if inputs is not None:
-            return StepLoss(self.pass_gradient(inputs.to(self.device)), len(step))
         parts = split_by_tokens(self.row_tokens[step], token_budget)
         order = np.concatenate(parts)
         batches = [self._collate(step[part], rng).to(self.device) for part in parts]
@@ -206,7 +203,7 @@ class RowLesson:
     def inputs(
         self, step: NDArray[np.intp], token_budget: int, rng: np.random.Generator
     ) -> RowInputs | None:
-        """Rows of a step, longest first, if one pass of the encoder is all there is to it."""
+        """Rows of a step, longest first, or None if a single pass of the encoder is not enough."""
         if self._fixed is not None or self.auxiliary is not None:
             return None
         parts = split_by_tokens(self.row_tokens[step], token_budget)
