@@ -69,7 +69,7 @@ def watched() -> list[tuple[Any, str, str]]:
     from torch import nn
 
     from sktransfer import _base, _linear
-    from sktransfer._base import BaseTransferEstimator
+    from sktransfer.estimators.base import BaseTransferEstimator
     from sktransfer.tasks import ClassificationTask
     from sktransfer.training import _forward, _frozen, _loop, _rows
 
@@ -77,8 +77,8 @@ def watched() -> list[tuple[Any, str, str]]:
         (_base, "resolve_encoder", "loading"),
         (_base.EncoderHandle, "load_shared", "loading"),
         (BaseTransferEstimator, "_encode", "tokenising"),
-        (_frozen.FrozenLayers, "_compute", "frozen layers"),
-        (_rows.RowLesson, "_pass", "training: forward"),
+        (_frozen.FrozenLayerCache, "_compute", "frozen layers"),
+        (_rows.RowObjective, "_pass", "training: forward"),
         (torch.Tensor, "backward", "training: backward"),
         (nn.utils, "clip_grad_norm_", "training: optimiser"),
         (torch.optim.AdamW, "step", "training: optimiser"),

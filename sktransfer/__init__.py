@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sktransfer import datasets
-    from sktransfer._answer_extractor import TransferAnswerExtractor
-    from sktransfer._choice_classifier import TransferChoiceClassifier
-    from sktransfer._classifier import TransferTextClassifier
-    from sktransfer._language_model import LanguageModel
-    from sktransfer._regressor import TransferTextRegressor
-    from sktransfer._token_classifier import TransferTokenClassifier
-    from sktransfer._vectorizer import TransferTextVectorizer
     from sktransfer.comparison.compare import compare
     from sktransfer.comparison.result import ComparisonResult
     from sktransfer.encoders import EncoderHandle, available_encoders
+    from sktransfer.estimators.answer_extractor import TransferAnswerExtractor
+    from sktransfer.estimators.choice_classifier import TransferChoiceClassifier
+    from sktransfer.estimators.classifier import TransferTextClassifier
+    from sktransfer.estimators.language_model import LanguageModel
+    from sktransfer.estimators.regressor import TransferTextRegressor
+    from sktransfer.estimators.token_classifier import TransferTokenClassifier
+    from sktransfer.estimators.vectorizer import TransferTextVectorizer
 
 __version__ = "0.1.0.dev0"
 
@@ -39,13 +39,13 @@ __all__ = [
 _HOME = {
     "ComparisonResult": "sktransfer.comparison.result",
     "EncoderHandle": "sktransfer.encoders",
-    "LanguageModel": "sktransfer._language_model",
-    "TransferAnswerExtractor": "sktransfer._answer_extractor",
-    "TransferChoiceClassifier": "sktransfer._choice_classifier",
-    "TransferTextClassifier": "sktransfer._classifier",
-    "TransferTextRegressor": "sktransfer._regressor",
-    "TransferTextVectorizer": "sktransfer._vectorizer",
-    "TransferTokenClassifier": "sktransfer._token_classifier",
+    "LanguageModel": "sktransfer.estimators.language_model",
+    "TransferAnswerExtractor": "sktransfer.estimators.answer_extractor",
+    "TransferChoiceClassifier": "sktransfer.estimators.choice_classifier",
+    "TransferTextClassifier": "sktransfer.estimators.classifier",
+    "TransferTextRegressor": "sktransfer.estimators.regressor",
+    "TransferTextVectorizer": "sktransfer.estimators.vectorizer",
+    "TransferTokenClassifier": "sktransfer.estimators.token_classifier",
     "available_encoders": "sktransfer.encoders",
     "compare": "sktransfer.comparison.compare",
     "datasets": "sktransfer.datasets",

@@ -19,8 +19,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from sktransfer.__main__ import main
-from sktransfer.encoders import _resolve
-from sktransfer.encoders._handle import file_digest
+from sktransfer.encoders import resolve as resolve_module
+from sktransfer.encoders.handle import file_digest
 from sktransfer.runtime import cache, cache_budget
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,13 +80,13 @@ def use_as_default(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the name of the default encoder stand for the checkpoint in a folder."""
     folder = Path(encoder)
     stand_in = replace(
-        _resolve._PINNED[_resolve.DEFAULT_ENCODER],
+        resolve_module._PINNED[resolve_module.DEFAULT_ENCODER],
         module=folder.name,
         subfolder="",
-        sha256=file_digest(folder / _resolve.WEIGHTS_FILE),
+        sha256=file_digest(folder / resolve_module.WEIGHTS_FILE),
     )
     monkeypatch.syspath_prepend(folder.parent)
-    monkeypatch.setitem(_resolve._PINNED, _resolve.DEFAULT_ENCODER, stand_in)
+    monkeypatch.setitem(resolve_module._PINNED, resolve_module.DEFAULT_ENCODER, stand_in)
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def default_estimators(
     encoder: str | None = None, random_state: int | None = 0
 ) -> dict[str, BaseEstimator]:
     """The two that are compared when nothing is asked: tuned TF-IDF, and fine-tuning."""
-    from sktransfer._classifier import TransferTextClassifier
+    from sktransfer.estimators.classifier import TransferTextClassifier
 
     classifier = TransferTextClassifier(random_state=random_state)
     if encoder is not None:

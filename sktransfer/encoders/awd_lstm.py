@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sktransfer.encoders._protocol import Encoder
+from sktransfer.encoders.protocol import Encoder
 from sktransfer.nn import AWDLSTM, LayerState, LMHead, LMHeadShape, LSTMDropout, frequency_cutoffs
 
 # A recurrent network has no longest text; windows as long as this never come.
@@ -134,7 +134,7 @@ class TwoWayEncoder(Encoder):
         self.is_causal = False
 
     def set_chunk_length(self, n_tokens: int) -> None:
-        for way in self.ways_apart():
+        for way in self.directions_apart():
             way.set_chunk_length(n_tokens)
 
     def forward(
@@ -144,24 +144,24 @@ class TwoWayEncoder(Encoder):
         n_layers: int = 1,
         segment_ids: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        both = [way(token_ids, attention_mask, n_layers) for way in self.ways_apart()]
+        both = [way(token_ids, attention_mask, n_layers) for way in self.directions_apart()]
         return tuple(torch.cat(states, dim=2) for states in zip(*both, strict=True))
 
     def embedding_modules(self) -> list[nn.Module]:
-        return [module for way in self.ways_apart() for module in way.embedding_modules()]
+        return [module for way in self.directions_apart() for module in way.embedding_modules()]
 
     def layers(self) -> list[nn.Module]:
-        pairs = zip(*(way.layers() for way in self.ways_apart()), strict=True)
+        pairs = zip(*(way.layers() for way in self.directions_apart()), strict=True)
         return [nn.ModuleList(pair) for pair in pairs]
 
     def token_embedding(self) -> nn.Embedding:
-        return self.ways_apart()[0].token_embedding()
+        return self.directions_apart()[0].token_embedding()
 
     def manifest(self) -> dict[str, Any]:
         """What :func:`from_manifest` builds the architecture from."""
-        return {"ways": [way.manifest() for way in self.ways_apart()]}
+        return {"ways": [way.manifest() for way in self.directions_apart()]}
 
-    def ways_apart(self) -> list[LSTMEncoder]:
+    def directions_apart(self) -> list[LSTMEncoder]:
         """The forward and the backward encoder."""
         return [way for way in self.ways if isinstance(way, LSTMEncoder)]
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from sktransfer.encoders._checks import (
+from sktransfer.encoders.checks import (
     check_config,
     check_files,
     check_finite,
@@ -31,18 +31,18 @@ from sktransfer.encoders._checks import (
     read_object,
     shards_of,
 )
-from sktransfer.encoders._halves import Halves, halves_of, token_states
-from sktransfer.encoders._handle import files_digest
-from sktransfer.encoders._lm_heads import (
+from sktransfer.encoders.handle import files_digest
+from sktransfer.encoders.lm_heads import (
     HeadForm,
     checkpoint_head,
     new_lm_head,
     saved_head,
     saved_tensors,
 )
-from sktransfer.encoders._protocol import SAVED_MARK, Encoder, EncoderFiles
-from sktransfer.encoders._seal import check_seal
-from sktransfer.encoders._tokenizer import FastTokenizer
+from sktransfer.encoders.protocol import SAVED_MARK, Encoder, EncoderFiles
+from sktransfer.encoders.seal import check_seal
+from sktransfer.encoders.split import SplitEncoder, halves_of, token_states
+from sktransfer.encoders.tokenizer import FastTokenizer
 from sktransfer.runtime import isolated_seed
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class HuggingFaceEncoder(Encoder):
             inputs["token_type_ids"] = segment_ids
         return inputs
 
-    def halves(self, depth: int) -> Halves | None:
+    def split(self, depth: int) -> SplitEncoder | None:
         lists = _block_lists(self.model)
         table = self.token_embedding().weight
         ids = (torch.arange(8, device=table.device) * (len(table) // 8)).view(2, 4)

@@ -1,13 +1,13 @@
 """What the machine decides: device, precision, random state, memory."""
 
-from sktransfer.runtime._cache import (
+from sktransfer.runtime.byte_cache import (
     ByteCache,
     cache,
     cache_budget,
     set_cache_budget,
     unique_key,
 )
-from sktransfer.runtime._device import (
+from sktransfer.runtime.device import (
     autocast,
     is_out_of_memory,
     moved,
@@ -18,14 +18,14 @@ from sktransfer.runtime._device import (
     width_multiple,
     window_multiple,
 )
-from sktransfer.runtime._files import remove_leftovers, replaced_folder, write_file
-from sktransfer.runtime._graphs import Graphs, Inputs
-from sktransfer.runtime._locks import ForkSafeLock
-from sktransfer.runtime._numerics import place_key, usual_numerics
-from sktransfer.runtime._residence import DeviceMemory, device_memory
-from sktransfer.runtime._seeds import isolated_seed, rng_state, set_rng_state
-from sktransfer.runtime._store import Kept, Tensors, check_folder
-from sktransfer.runtime._threads import one_blas_thread
+from sktransfer.runtime.files import remove_leftovers, replaced_folder, write_file
+from sktransfer.runtime.graphs import Graphs, Inputs
+from sktransfer.runtime.locks import ForkSafeLock
+from sktransfer.runtime.numerics import place_key, usual_numerics
+from sktransfer.runtime.resident_models import DeviceMemory, device_memory
+from sktransfer.runtime.seeds import isolated_seed, rng_state, set_rng_state
+from sktransfer.runtime.store import TensorCache, Tensors, check_folder
+from sktransfer.runtime.threads import one_blas_thread
 
 __all__ = [
     "ByteCache",
@@ -33,7 +33,7 @@ __all__ = [
     "ForkSafeLock",
     "Graphs",
     "Inputs",
-    "Kept",
+    "TensorCache",
     "Tensors",
     "autocast",
     "cache",

@@ -1,14 +1,14 @@
 """What a target means: one small file a task."""
 
-from sktransfer.tasks._answers import AnswerTask
-from sktransfer.tasks._choice import ChoiceTask
-from sktransfer.tasks._classification import ClassificationTask, check_classes
-from sktransfer.tasks._entities import tag_score
-from sktransfer.tasks._logistic import logistic_regression
-from sktransfer.tasks._multilabel import MultilabelTask
-from sktransfer.tasks._protocol import LinearWeights, Task
-from sktransfer.tasks._regression import LOSSES, RegressionTask
-from sktransfer.tasks._tagging import TaggingTask
+from sktransfer.tasks.answers import AnswerTask
+from sktransfer.tasks.choice import ChoiceTask
+from sktransfer.tasks.classification import ClassificationTask, check_classes
+from sktransfer.tasks.entities import tag_score
+from sktransfer.tasks.logistic import logistic_regression
+from sktransfer.tasks.multilabel import MultilabelTask
+from sktransfer.tasks.protocol import LinearWeights, Task
+from sktransfer.tasks.regression import LOSSES, RegressionTask
+from sktransfer.tasks.tagging import TaggingTask
 
 __all__ = [
     "LOSSES",

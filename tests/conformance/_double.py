@@ -19,7 +19,8 @@ from sktransfer import (
     TransferTextVectorizer,
     TransferTokenClassifier,
 )
-from sktransfer.inputs import Corpus, Row, check_corpus
+from sktransfer.inputs import Row
+from sktransfer.language.corpus import Corpus, check_corpus
 from tests.conftest import WORDS
 
 

@@ -214,45 +214,45 @@ def test_halves_together_are_the_whole(case, request):
     token_ids, mask = batch()
     mask[0, 5:] = 0
     inputs = encoder.inputs(token_ids, mask)
-    assert encoder.halves(0) is None
-    assert encoder.halves(n_blocks) is None
+    assert encoder.split(0) is None
+    assert encoder.split(n_blocks) is None
     name = request.node.callspec.params["case"]
     for depth in range(1, n_blocks):
-        halves = encoder.halves(depth)
-        assert (halves is None) is (name in WHOLE_ONLY)
-        if halves is None:
+        split = encoder.split(depth)
+        assert (split is None) is (name in WHOLE_ONLY)
+        if split is None:
             continue
         n_states = n_blocks - depth + 1
         with torch.no_grad():
-            lower = halves.lower(inputs)[0]
-            upper = halves.upper(lower, inputs, n_states)
+            lower = split.lower(inputs)[0]
+            upper = split.upper(lower, inputs, n_states)
             whole = encoder(token_ids, mask, n_states)
         assert len(upper) == n_states
         for found, expected in zip(upper, whole, strict=True):
             assert torch.equal(found, expected)
         # Not the whole again: what the upper half is given decides.
         with torch.no_grad():
-            other = halves.upper(lower + 1, inputs)[0]
+            other = split.upper(lower + 1, inputs)[0]
         assert not torch.equal(other, upper[0])
 
 
 def test_halves_share_the_weights_and_train(case):
     handle, _, (n_blocks, _, _) = case
     encoder, _ = handle.load()
-    halves = encoder.halves(n_blocks - 1)
-    if halves is None:
+    split = encoder.split(n_blocks - 1)
+    if split is None:
         return
     token_ids, mask = batch()
     inputs = encoder.inputs(token_ids, mask)
     with torch.no_grad():
-        lower = halves.lower(inputs)[0]
-    halves.upper(lower, inputs)[0].square().sum().backward()
+        lower = split.lower(inputs)[0]
+    split.upper(lower, inputs)[0].square().sum().backward()
     top, *others = encoder.layers()[::-1]
     assert any(parameter.grad is not None for parameter in top.parameters())
     assert all(parameter.grad is None for layer in others for parameter in layer.parameters())
     with torch.no_grad():
-        before = halves.upper(lower, inputs)[0]
+        before = split.upper(lower, inputs)[0]
         for parameter in top.parameters():
             parameter.mul_(0.5)
-        assert not torch.equal(before, halves.upper(lower, inputs)[0])
-        assert torch.equal(halves.upper(lower, inputs)[0], encoder(token_ids, mask)[0])
+        assert not torch.equal(before, split.upper(lower, inputs)[0])
+        assert torch.equal(split.upper(lower, inputs)[0], encoder(token_ids, mask)[0])

@@ -12,8 +12,8 @@ from sktransfer.encoders import (
     TwoWayEncoder,
     new_lstm,
     resolve_encoder,
-    train_tokenizer,
 )
+from sktransfer.language.vocabulary import train_tokenizer
 from sktransfer.nn import LMHead, LMHeadShape
 
 LENGTHS = [11, 3, 7]
@@ -78,7 +78,7 @@ def test_two_ways_are_joined_token_by_token() -> None:
     both, batch = encoder_of("both"), windows()
     assert isinstance(both, TwoWayEncoder)
     states = both(*batch)[0]
-    forward, backward = both.ways_apart()
+    forward, backward = both.directions_apart()
     torch.testing.assert_close(states[:, :, :6], forward(*batch)[0], rtol=0, atol=0)
     torch.testing.assert_close(states[:, :, 6:], backward(*batch)[0], rtol=0, atol=0)
     assert (both.hidden_size, both.n_backward, both.is_causal) == (12, 6, False)

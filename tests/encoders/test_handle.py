@@ -138,18 +138,18 @@ def test_unpickled_handles_share_their_weights(toy):
 
 def test_memory_handle_survives_its_process(toy, tmp_path):
     # A fresh process has nothing to share: the weights must be in the bytes.
-    from sktransfer.encoders import _handle
+    from sktransfer.encoders import handle as handle_module
 
     pickled = pickle.dumps(toy)
-    kept = dict(_handle._sources)
-    _handle._sources.clear()
+    kept = dict(handle_module._sources)
+    handle_module._sources.clear()
     try:
         again = pickle.loads(pickled)
         assert again._source is not toy._source
         assert again == toy
         assert torch.equal(states(again.load()[0]), states(toy.load()[0]))
     finally:
-        _handle._sources.update(kept)
+        handle_module._sources.update(kept)
 
 
 def test_encoder_modules_pickle(tiny_encoder, tiny_decoder):

@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional
 
 from sktransfer.encoders import EncoderHandle, resolve_encoder
-from sktransfer.encoders._lm_heads import HeadForm, new_lm_head
-from sktransfer.nn._lm_head import LMHead, LMHeadShape
+from sktransfer.encoders.lm_heads import HeadForm, new_lm_head
+from sktransfer.nn.lm_head import LMHead, LMHeadShape
 
 transformers = pytest.importorskip("transformers")
 

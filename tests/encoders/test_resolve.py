@@ -9,14 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sktransfer.encoders import (
-    DEFAULT_ENCODER,
-    EncoderHandle,
-    _hub,
-    _resolve,
-    available_encoders,
-    resolve_encoder,
-)
+from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle, available_encoders, resolve_encoder
+from sktransfer.encoders import hub as hub_module
+from sktransfer.encoders import resolve as resolve_module
 
 
 @pytest.fixture
@@ -26,11 +21,11 @@ def no_hub(monkeypatch, tmp_path):
 
     def refuse(repo_id, revision=""):
         asked.append((repo_id, revision))
-        raise _hub.HubError("the hub cannot be reached (ConnectError)")
+        raise hub_module.HubError("the hub cannot be reached (ConnectError)")
 
-    monkeypatch.setattr(_hub, "download", refuse)
+    monkeypatch.setattr(hub_module, "download", refuse)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(_hub, "cached_folder", lambda repo_id, revision="": None)
+    monkeypatch.setattr(hub_module, "cached_folder", lambda repo_id, revision="": None)
     return asked
 
 
@@ -210,21 +205,21 @@ def test_default_is_verified(minilm):
 
 
 def test_tampered_default_is_refused(checkpoint, monkeypatch, no_hub):
-    monkeypatch.setattr(_resolve, "_packaged_folder", lambda pinned: checkpoint)
+    monkeypatch.setattr(resolve_module, "_packaged_folder", lambda pinned: checkpoint)
     with pytest.raises(ValueError, match="damaged or not the published file"):
         resolve_encoder(DEFAULT_ENCODER)
 
 
 def test_default_from_the_hub_is_pinned_and_verified(checkpoint, monkeypatch, no_hub):
-    monkeypatch.setattr(_resolve, "_packaged_folder", lambda pinned: None)
-    monkeypatch.setattr(_resolve, "_carrier_folder", lambda pinned: None)
+    monkeypatch.setattr(resolve_module, "_packaged_folder", lambda pinned: None)
+    monkeypatch.setattr(resolve_module, "_carrier_folder", lambda pinned: None)
     asked = []
 
     def download(repo_id, revision=""):
         asked.append((repo_id, revision))
         return checkpoint
 
-    monkeypatch.setattr(_hub, "download", download)
+    monkeypatch.setattr(hub_module, "download", download)
     with pytest.raises(ValueError, match="damaged or not the published file"):
         resolve_encoder(DEFAULT_ENCODER)
     assert asked == [
@@ -268,7 +263,7 @@ def test_cache_is_found_without_the_network(checkpoint, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
     monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(cache))
     expected = str(repo / "snapshots" / commit)
-    assert _hub.cached_checkpoints() == {"somebody/tiny": expected}
+    assert hub_module.cached_checkpoints() == {"somebody/tiny": expected}
     assert available_encoders()["somebody/tiny"] == expected
     for name in ("somebody/tiny", f"somebody/tiny@{commit}"):
         assert isinstance(resolve_encoder(name), EncoderHandle)
@@ -277,12 +272,12 @@ def test_cache_is_found_without_the_network(checkpoint, monkeypatch, tmp_path):
 
 def test_only_safetensors_are_downloaded():
     names = ["config.json", "model.safetensors", "tokenizer.json", "onnx/model.onnx", "x.py"]
-    wanted = _hub._wanted([*names, "pytorch_model.bin"])
+    wanted = hub_module._wanted([*names, "pytorch_model.bin"])
     assert wanted == ["config.json", "model.safetensors", "tokenizer.json"]
     sharded = ["model.safetensors.index.json", "model-00001-of-00002.safetensors"]
-    assert _hub._wanted(sharded) == ["config.json", *sharded]
-    with pytest.raises(_hub.HubError, match="no safetensors weights"):
-        _hub._wanted(["config.json", "pytorch_model.bin"])
+    assert hub_module._wanted(sharded) == ["config.json", *sharded]
+    with pytest.raises(hub_module.HubError, match="no safetensors weights"):
+        hub_module._wanted(["config.json", "pytorch_model.bin"])
 
 
 def test_packages_are_found_without_importing_them(minilm):
@@ -301,5 +296,5 @@ def test_download():
 
 @pytest.mark.hub
 def test_published_default_is_the_pinned_one():
-    folder = _hub.download(_resolve._MINILM.repo_id, _resolve._MINILM.revision)
-    _resolve._verify(folder / "model.safetensors", _resolve._MINILM.sha256)
+    folder = hub_module.download(resolve_module._MINILM.repo_id, resolve_module._MINILM.revision)
+    resolve_module._verify(folder / "model.safetensors", resolve_module._MINILM.sha256)

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from sktransfer.encoders import EncoderHandle, resolve_encoder
-from sktransfer.encoders._lm_heads import new_lm_head
-from sktransfer.encoders._vocabulary import train_tokenizer
 from sktransfer.encoders.awd_lstm import TwoWayEncoder, new_lstm
 from sktransfer.encoders.huggingface import new_transformer
+from sktransfer.encoders.lm_heads import new_lm_head
 from sktransfer.encoders.static import StaticEncoder
+from sktransfer.language.vocabulary import train_tokenizer
 
 TEXTS = ["the good film was the best film", "the bad plot and the worst acting"]
 

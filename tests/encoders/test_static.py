@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sktransfer.encoders import _resolve, available_encoders, resolve_encoder
+from sktransfer.encoders import available_encoders, resolve_encoder
+from sktransfer.encoders import resolve as resolve_module
 from sktransfer.encoders.static import StaticTable
 
 
@@ -44,7 +45,7 @@ def test_everything_is_embedding(table):
 
 
 def test_missing_package_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(_resolve, "_package_root", lambda module: None)
+    monkeypatch.setattr(resolve_module, "_package_root", lambda module: None)
     with pytest.raises(ValueError, match=r"pip install \"sktransfer\[offline\]\""):
         resolve_encoder("wordllama")
     assert "wordllama" not in available_encoders()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sktransfer.encoders import resolve_encoder
-from sktransfer.encoders._tokenizer import FastTokenizer
+from sktransfer.encoders.tokenizer import FastTokenizer
 
 
 def word_tokenizer(post_processor=None):

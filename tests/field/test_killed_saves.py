@@ -14,7 +14,7 @@ import torch
 
 from sktransfer import LanguageModel, TransferTextClassifier
 from sktransfer.encoders import resolve_encoder
-from sktransfer.encoders._handle import _file_digest
+from sktransfer.encoders.handle import _file_digest
 
 TEXTS = [f"the {a} saw the {b}" for a in ("father", "mother") for b in ("water", "milk", "fish")]
 TINY = {
@@ -160,12 +160,12 @@ def test_a_killed_checkpoint_is_the_old_one_or_the_new_one(tmp_path, act):
 
 
 def test_a_checkpoint_that_cannot_be_written_warns_and_training_goes_on(tmp_path, monkeypatch):
-    from sktransfer import _checkpoint
+    from sktransfer.language import checkpoint as checkpoint_module
 
     def refuse(path, write):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_checkpoint, "write_file", refuse)
+    monkeypatch.setattr(checkpoint_module, "write_file", refuse)
     trained = model(random_state=0, checkpoint=tmp_path, checkpoint_seconds=0)
     with pytest.warns(UserWarning, match=r"cannot be written \(.*No space left.*goes on"):
         trained.fit(TEXTS)
@@ -230,7 +230,7 @@ def test_a_checkpoint_of_another_encoder_of_the_same_name_is_refused(tmp_path, o
 
 
 def test_every_parameter_tells_a_checkpoint_from_others(tmp_path):
-    from sktransfer._pretraining import _FREE_PARAMETERS
+    from sktransfer.estimators.pretraining import _FREE_PARAMETERS
 
     stopped(tmp_path)
     trained = model(checkpoint=tmp_path, max_epochs=5, random_state=0)

@@ -13,7 +13,8 @@ import torch
 from numpy.testing import assert_array_equal
 
 from sktransfer import TransferTextClassifier, TransferTextVectorizer
-from sktransfer.runtime import Kept, _store, cache
+from sktransfer.runtime import TensorCache, cache
+from sktransfer.runtime import store as store_module
 
 from .._reviews import reviews
 
@@ -31,7 +32,7 @@ def nothing_in_the_process():
 def forget():
     """What a process that has just started knows."""
     cache.clear()
-    _store._shelf.cache_clear()
+    store_module._shelf.cache_clear()
 
 
 @pytest.fixture
@@ -61,8 +62,8 @@ def test_a_flipped_bit_anywhere_changes_no_result(make, tmp_path, settings):
             damaged[place % len(whole)] ^= 1 << int(rng.integers(8))
             path.write_bytes(damaged)
             forget()
-            _store.Kept(("any",), str(tmp_path))
-            shelf = _store._Shelf(path.parent)
+            store_module.TensorCache(("any",), str(tmp_path))
+            shelf = store_module._Shelf(path.parent)
             shelf.refresh()
             for tensors in map(shelf.get, shelf._places):
                 assert all(torch.isfinite(tensor.float()).all() for tensor in tensors)
@@ -96,10 +97,10 @@ def test_files_and_mappings_are_few_however_often_something_is_put(tmp_path):
     folder = str(tmp_path)
     values = {number: (torch.full((2, 3), float(number)),) for number in range(300)}
     for number, tensors in values.items():
-        Kept(("example",), folder).put({number: tensors})
+        TensorCache(("example",), folder).put({number: tensors})
     assert len(files(tmp_path)) <= 33
     forget()
-    kept = Kept(("example",), folder)
+    kept = TensorCache(("example",), folder)
     for number, (tensor,) in values.items():
         (found,) = kept.get(number)
         assert torch.equal(found, tensor)

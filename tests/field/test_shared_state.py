@@ -27,7 +27,7 @@ from sktransfer import (
     TransferTextVectorizer,
     TransferTokenClassifier,
 )
-from sktransfer._base import _NOT_DECIDING, _deciding
+from sktransfer.estimators.base import _NOT_DECIDING, _deciding
 from sktransfer.runtime import cache
 
 from .._reviews import reviews
@@ -202,12 +202,12 @@ def test_a_copy_made_during_a_prediction_has_no_foreign_hook(make, settings):
 
 
 def test_a_bug_in_halves_is_not_swallowed(make, monkeypatch):
-    from sktransfer.encoders import _halves
+    from sktransfer.encoders import split as split_module
 
     def broken(self, *_, **__):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(_halves.Halves, "lower", broken)
+    monkeypatch.setattr(split_module.SplitEncoder, "lower", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         make(trainable_layers=1).fit(TEXTS, LABELS)
 

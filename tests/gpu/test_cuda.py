@@ -13,8 +13,9 @@ import torch
 from sklearn.model_selection import GridSearchCV
 
 from sktransfer import TransferTextClassifier
-from sktransfer.inputs._batches import Batch
-from sktransfer.runtime import Graphs, _graphs, cache_budget, device_memory
+from sktransfer.inputs.batches import Batch
+from sktransfer.runtime import Graphs, cache_budget, device_memory
+from sktransfer.runtime import graphs as graphs_module
 from sktransfer.tasks import logistic_regression
 
 pytestmark = pytest.mark.gpu
@@ -132,7 +133,7 @@ def test_captured_steps_learn_what_others_learn(
 ) -> None:
     settings = {"precision": "float32", "device": "cuda", "max_epochs": 8}
     captured = TransferTextClassifier(tiny_encoder, random_state=0, **settings).fit(TEXTS, LABELS)
-    monkeypatch.setattr(_graphs, "_MOST_TOKENS", 0)
+    monkeypatch.setattr(graphs_module, "_MOST_TOKENS", 0)
     launched = TransferTextClassifier(tiny_encoder, random_state=0, **settings).fit(TEXTS, LABELS)
     # Dropout draws the same numbers at other places of the generator.
     np.testing.assert_allclose(captured.loss_curve_, launched.loss_curve_, rtol=0.5)

@@ -17,7 +17,7 @@ from sktransfer.inputs import (
     epoch_batches,
     split_by_tokens,
 )
-from sktransfer.inputs._batches import split_by_width
+from sktransfer.inputs.batches import split_by_width
 
 PAD = 99
 

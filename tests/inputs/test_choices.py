@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from sktransfer.inputs import ChoiceForm, encode_columns
+from sktransfer.inputs import ChoiceFormat, encode_columns
 
 from .test_columns import Letters
 
@@ -33,12 +33,12 @@ NA_FRAME = pd.DataFrame(ROWS).astype("string")
     ids=["tuples", "lists", "ragged", "iterator", "object", "pandas", "NA", "polars", "pyarrow"],
 )
 def test_containers(X):
-    assert ChoiceForm().check(X) == ROWS
+    assert ChoiceFormat().check(X) == ROWS
 
 
 def test_an_array_of_str_and_subclasses_of_str():
     X = np.array([["a", "b", "c"]])
-    checked = ChoiceForm().check(X)
+    checked = ChoiceFormat().check(X)
     assert checked == [("a", "b", "c")]
     assert {type(text) for text in checked[0]} == {str}
 
@@ -63,11 +63,11 @@ def test_an_array_of_str_and_subclasses_of_str():
 )
 def test_errors_name_row_and_column(X, error, message):
     with pytest.raises(error, match=message):
-        ChoiceForm().check(X)
+        ChoiceFormat().check(X)
 
 
 def test_each_choice_is_a_window_and_a_unit():
-    form = ChoiceForm()
+    form = ChoiceFormat()
     rows = form.encode(ROWS, Letters(), max_length=30)
     pairs = [(row[0], text) for row in ROWS for text in row[1:] if text is not None]
     expected = encode_columns(pairs, Letters(), max_length=30)
@@ -80,13 +80,13 @@ def test_each_choice_is_a_window_and_a_unit():
 
 
 def test_rows_taken_keep_their_units():
-    taken = ChoiceForm().encode(ROWS, Letters(), max_length=30).take(np.array([1, 0, 1]))
+    taken = ChoiceFormat().encode(ROWS, Letters(), max_length=30).take(np.array([1, 0, 1]))
     assert taken.n_units.tolist() == [2, 3, 2]
     assert taken.units.source.tolist() == [[0], [2], [0], [1], [2], [0], [2]]
 
 
 def test_the_longer_of_context_and_choice_is_cut():
-    rows = ChoiceForm().encode([("abcdefghij", "xy", "z")], Letters(), max_length=9)
+    rows = ChoiceFormat().encode([("abcdefghij", "xy", "z")], Letters(), max_length=9)
     assert rows.lengths.tolist() == [9, 9]
     assert rows.n_truncated == 2
     assert rows.windows[0].tolist()[-3:] == [10 + ord("x"), 10 + ord("y"), 2]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sktransfer.inputs import check_columns, encode_columns
-from sktransfer.inputs._columns import shorten_longest
+from sktransfer.inputs.columns import shorten_longest
 
 PAIRS = [("a man sleeps", "nobody sleeps"), ("it rains", "")]
 COLUMNS = {"premise": ["a man sleeps", "it rains"], "hypothesis": ["nobody sleeps", ""]}

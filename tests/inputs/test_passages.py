@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from sktransfer.encoders._tokenizer import FastTokenizer
-from sktransfer.inputs import PassageForm, encode_passages
+from sktransfer.encoders.tokenizer import FastTokenizer
+from sktransfer.inputs import PassageFormat, encode_passages
 
 from ..conftest import byte_level_tokenizer, wordpiece_tokenizer
 from ..toys import LetterTokenizer, MarkedLetters
@@ -33,7 +33,7 @@ class RecordingLetters(MarkedLetters):
     ids=["list", "array", "frame"],
 )
 def test_form(X):
-    form = PassageForm()
+    form = PassageFormat()
     rows = form.check(X)
     assert rows == [("why", "so")]
     assert form.n_columns(rows) == 2
@@ -50,7 +50,7 @@ def test_form(X):
 )
 def test_what_is_no_passage(X, message):
     with pytest.raises(ValueError, match=message):
-        PassageForm().check(X)
+        PassageFormat().check(X)
 
 
 def test_one_window():

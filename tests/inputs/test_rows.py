@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sktransfer.inputs import _rows, distinct, encode_rows
+from sktransfer.inputs import distinct, encode_rows
+from sktransfer.inputs import rows as rows_module
 
 FIRST_ID = 10
 
@@ -134,8 +135,8 @@ def test_chunks_change_nothing(texts, max_length, long_texts):
     whole = encode_rows(texts, Letters(), max_length=max_length, long_texts=long_texts)
     tokenizer = Letters()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_rows, "_CHUNK_TEXTS", 3)
-        patch.setattr(_rows, "_CHUNK_CHARACTERS", 50)
+        patch.setattr(rows_module, "_CHUNK_TEXTS", 3)
+        patch.setattr(rows_module, "_CHUNK_CHARACTERS", 50)
         parts = encode_rows(texts, tokenizer, max_length=max_length, long_texts=long_texts)
     assert all(0 < len(call) <= 3 for call in tokenizer.calls)
     assert all(len(call) == 1 or sum(map(len, call)) <= 50 for call in tokenizer.calls)

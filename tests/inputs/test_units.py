@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from sktransfer.inputs import EncodedRows, Units, collate_rows
+from sktransfer.inputs import EncodedRows, ScoredUnits, collate_rows
 from sktransfer.training import pooled_features
 
 from ..toys import letter_rows, toy_model
@@ -25,14 +25,16 @@ def tokens() -> EncodedRows:
     rows = letter_rows(TEXTS, max_length=8)
     assert np.diff(rows.row_start).tolist() == [1, 2, 1]
     source = np.array([[0], [3], [9], [1]])
-    return replace(rows, units=Units(np.array([2, 0, 1, 1]), source, np.array([0, 3, 2, 1])))
+    return replace(rows, units=ScoredUnits(np.array([2, 0, 1, 1]), source, np.array([0, 3, 2, 1])))
 
 
 @pytest.fixture
 def windows() -> EncodedRows:
     """Every window a unit."""
     rows = letter_rows(TEXTS, max_length=8)
-    return replace(rows, units=Units(np.ones(4, dtype=np.int64), np.array([[0], [0], [1], [0]])))
+    return replace(
+        rows, units=ScoredUnits(np.ones(4, dtype=np.int64), np.array([[0], [0], [1], [0]]))
+    )
 
 
 def test_rows_without_units_are_one_each():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from sktransfer.encoders import resolve_encoder
-from sktransfer.inputs import WordForm, check_tags, check_tags_of_words, check_words
+from sktransfer.inputs import WordFormat, check_tags, check_tags_of_words, check_words
 
 ROWS = [["the", "old", "man"], ["city"], ["in", "time"]]
 TUPLES = [tuple(row) for row in ROWS]
@@ -148,7 +148,7 @@ def tokenizer(request):
 
 
 def encode(rows, tokenizer, max_length=128):
-    return WordForm().encode(rows, tokenizer, max_length=max_length)
+    return WordFormat().encode(rows, tokenizer, max_length=max_length)
 
 
 def unit_ids(encoded):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sktransfer.nn import AWDLSTM, LSTMDropout
-from sktransfer.nn._awd_lstm import LockedDropout, WeightDropLSTM
+from sktransfer.nn.awd_lstm import LockedDropout, WeightDropLSTM
 
 NONE = LSTMDropout(0.0, 0.0, 0.0, 0.0, 0.0)
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2], [6, 5, 3, 5, 8, 9, 7]])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sktransfer.inputs._batches import collate_rows, collate_windows
+from sktransfer.inputs.batches import collate_rows, collate_windows
 from sktransfer.nn import Head, pool_windows
 from tests.toys import ToyEncoder, letter_rows, toy_model
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sktransfer.nn import LMHead, LMHeadShape, _lm_head, frequency_cutoffs
+from sktransfer.nn import LMHead, LMHeadShape, frequency_cutoffs
+from sktransfer.nn import lm_head as lm_head_module
 
 N_TOKENS, WIDTH = 23, 6
 SHAPES = {
@@ -100,14 +101,14 @@ def test_parts_have_the_losses_and_gradients_of_the_whole(
 
     whole, of_whole = losses_and_gradients()
     largest: list[int] = []
-    compute = _lm_head._losses_of_part
+    compute = lm_head_module._losses_of_part
 
     def watched(part: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
         largest.append(len(part))
         return compute(part, *others)
 
-    monkeypatch.setattr(_lm_head, "_SCORES_AT_ONCE", 5 * N_TOKENS)
-    monkeypatch.setattr(_lm_head, "_losses_of_part", watched)
+    monkeypatch.setattr(lm_head_module, "_SCORES_AT_ONCE", 5 * N_TOKENS)
+    monkeypatch.setattr(lm_head_module, "_losses_of_part", watched)
     parts, of_parts = losses_and_gradients()
     assert max(largest) == 5
     torch.testing.assert_close(parts, whole, rtol=1e-6, atol=1e-6)
@@ -120,7 +121,7 @@ def test_parts_have_the_losses_and_gradients_of_the_whole(
 def test_parts_keep_no_scores_for_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     head, table = head_of(SHAPES["plain"]), drawn(N_TOKENS, WIDTH).requires_grad_()
     states = drawn(N_TOKENS, WIDTH, seed=1).requires_grad_()
-    monkeypatch.setattr(_lm_head, "_SCORES_AT_ONCE", 5 * N_TOKENS)
+    monkeypatch.setattr(lm_head_module, "_SCORES_AT_ONCE", 5 * N_TOKENS)
     kept: list[torch.Size] = []
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sktransfer.runtime._attention import AttentionCall, EfficientAttention
+from sktransfer.runtime.attention import AttentionCall, EfficientAttention
 
 MASK = torch.tensor([[True] * 8, [True] * 5 + [False] * 3]).view(2, 1, 1, 8)
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from sktransfer.runtime import (
-    _device,
     autocast,
     is_out_of_memory,
     resolve_device,
@@ -16,6 +15,7 @@ from sktransfer.runtime import (
     trim_memory,
     width_multiple,
 )
+from sktransfer.runtime import device as device_module
 
 CPU = torch.device("cpu")
 
@@ -33,7 +33,7 @@ def test_unusable_devices_are_named(device: str) -> None:
 
 def test_precision_follows_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
     for has_it, dtype in [(True, torch.bfloat16), (False, torch.float32)]:
-        monkeypatch.setattr(_device, "_cpu_has_bfloat16", lambda has_it=has_it: has_it)
+        monkeypatch.setattr(device_module, "_cpu_has_bfloat16", lambda has_it=has_it: has_it)
         assert resolve_precision("auto", CPU, training=True) is dtype
         assert resolve_precision("auto", CPU, training=False) is torch.float32
         assert resolve_precision("bfloat16", CPU, training=False) is torch.bfloat16

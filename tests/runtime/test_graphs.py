@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sktransfer.runtime import Graphs
-from sktransfer.runtime._graphs import _HostSyncError, _NoHostSync
+from sktransfer.runtime.graphs import _HostSyncError, _NoHostSync
 
 
 class Numbers:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sktransfer.runtime import _kernels, autocast
-from sktransfer.runtime._kernels import CPUTraining
+from sktransfer.runtime import autocast
+from sktransfer.runtime import kernels as kernels_module
+from sktransfer.runtime.kernels import CPUTraining
 
 MASKS = {
     "none": None,
@@ -29,7 +30,7 @@ def heads(dtype: torch.dtype = torch.float64) -> list[Tensor]:
 
 @pytest.fixture(params=[1, 2**18], ids=["window by window", "at once"])
 def _scores_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_kernels, "_SCORES_AT_ONCE", request.param)
+    monkeypatch.setattr(kernels_module, "_SCORES_AT_ONCE", request.param)
 
 
 @pytest.mark.parametrize("mask", MASKS)

@@ -7,7 +7,7 @@ import torch
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from sktransfer.inputs import ChoiceForm
+from sktransfer.inputs import ChoiceFormat
 from sktransfer.tasks import ChoiceTask
 
 from ..inputs.test_columns import Letters
@@ -30,7 +30,7 @@ def problem(n_rows: int = 60) -> tuple[np.ndarray, torch.Tensor]:
 
 
 def test_targets_are_places_among_the_choices_there_are():
-    encoded = ChoiceForm().encode(ROWS, Letters(), max_length=20)
+    encoded = ChoiceFormat().encode(ROWS, Letters(), max_length=20)
     assert TASK.encode(np.array([2, 1, 0, 2]), encoded).tolist() == TARGETS.tolist()
     order = np.array([2, 0])
     assert TASK.encode(np.array([0, 2]), encoded.take(order)).tolist() == [[1, -1, -1], [0, 0, 1]]

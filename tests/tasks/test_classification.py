@@ -8,7 +8,7 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from sktransfer.tasks import ClassificationTask
-from sktransfer.tasks._classification import supervised_contrast
+from sktransfer.tasks.classification import supervised_contrast
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5))

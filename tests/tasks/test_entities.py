@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from seqeval.metrics import f1_score
 from seqeval.metrics.sequence_labeling import get_entities
 
-from sktransfer.tasks._entities import entity_f1, find_entities, is_bio, tag_score
+from sktransfer.tasks.entities import entity_f1, find_entities, is_bio, tag_score
 
 TAGS = st.sampled_from(["O", *(f"{place}-{kind}" for place in "BI" for kind in ("A", "B-1", "I"))])
 

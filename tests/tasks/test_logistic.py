@@ -7,7 +7,8 @@ from numpy.testing import assert_allclose
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from sktransfer.tasks import _logistic, logistic_regression
+from sktransfer.tasks import logistic as logistic_module
+from sktransfer.tasks import logistic_regression
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(200, 12))
@@ -32,7 +33,7 @@ def test_the_minimum_is_scikit_learns(n_classes, form) -> None:
 def test_a_device_finds_the_same(n_classes, monkeypatch) -> None:
     codes = problem(n_classes)
     here = logistic_regression(FEATURES, codes, WEIGHTS, C=5.0, tol=1e-6)
-    monkeypatch.setattr(_logistic, "_FEW_PRODUCTS", 0)
+    monkeypatch.setattr(logistic_module, "_FEW_PRODUCTS", 0)
     there = logistic_regression(
         FEATURES, codes, WEIGHTS, C=5.0, tol=1e-6, device=torch.device("cpu")
     )
@@ -42,7 +43,7 @@ def test_a_device_finds_the_same(n_classes, monkeypatch) -> None:
 
 
 def test_sparse_columns_stay_on_the_cpu(monkeypatch) -> None:
-    monkeypatch.setattr(_logistic, "_FEW_PRODUCTS", 0)
+    monkeypatch.setattr(logistic_module, "_FEW_PRODUCTS", 0)
     codes = problem(3)
     coef, _ = logistic_regression(
         csr_matrix(FEATURES), codes, WEIGHTS, C=1.0, tol=1e-6, device=torch.device("meta")

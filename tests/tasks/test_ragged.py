@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.testing import assert_allclose
 
-from sktransfer.tasks._ragged import scores_by_row, solve_row_loss
+from sktransfer.tasks.ragged import scores_by_row, solve_row_loss
 
 TARGETS = torch.tensor([[0, 1, -1], [1, -1, -1], [0, 0, 1]])
 

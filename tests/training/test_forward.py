@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from sktransfer.inputs._batches import collate_rows
+from sktransfer.inputs.batches import collate_rows
 from sktransfer.training import pooled_features
-from sktransfer.training._frozen import computed
+from sktransfer.training.frozen import computed
 from tests.toys import ToyEncoder, letter_rows, toy_model
 
 TEXTS = ["abc" * 20, "b", "hello", "xyz" * 7, "", "b"]

@@ -10,17 +10,16 @@ import torch
 from torch.nn import functional
 
 from sktransfer.nn import TransferModel
-from sktransfer.tasks._classification import supervised_contrast
+from sktransfer.tasks.classification import supervised_contrast
 from sktransfer.training import (
     BestWeights,
-    Objective,
     Progress,
-    RowLesson,
+    RowObjective,
     TrainingData,
     TrainingResult,
     train,
 )
-from sktransfer.training._rows import MAX_TRAINING_WINDOWS
+from sktransfer.training.rows import MAX_TRAINING_WINDOWS
 from tests.toys import ToyEncoder, letter_rows, toy_model
 from tests.training.test_parameters import PLAN
 
@@ -54,17 +53,17 @@ def run(
     plan=FIT,
     *,
     dtype: torch.dtype = torch.float32,
-    objective: Objective = cross_entropy,
+    row_loss: RowLoss = cross_entropy,
     on_epoch_end: Callable[[int, float], bool] = lambda epoch, loss: False,
     on_step_end: Callable[[int, Callable[[], Progress]], None] | None = None,
     progress: Progress | None = None,
 ) -> TrainingResult:
-    lesson = RowLesson(
-        model, training_data or data(), objective, plan.batch_size, device=CPU, dtype=dtype
+    objective = RowObjective(
+        model, training_data or data(), row_loss, plan.batch_size, device=CPU, dtype=dtype
     )
     return train(
         model,
-        lesson,
+        objective,
         plan,
         device=CPU,
         rng=np.random.default_rng(0),
@@ -101,12 +100,12 @@ def test_no_epochs_leave_the_model_alone() -> None:
     torch.testing.assert_close(weights_of(model), before, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("objective", [cross_entropy, contrast])
-def test_parts_of_a_batch_add_up_to_its_gradient(objective: Objective) -> None:
+@pytest.mark.parametrize("row_loss", [cross_entropy, contrast])
+def test_parts_of_a_batch_add_up_to_its_gradient(row_loss: RowLoss) -> None:
     whole, parts = toy_model(), toy_model()
     parts.encoder.most_tokens = 40
-    run(whole, objective=objective)
-    run(parts, objective=objective)
+    run(whole, row_loss=row_loss)
+    run(parts, row_loss=row_loss)
     assert max(whole.encoder.passes) > 40
     torch.testing.assert_close(weights_of(parts), weights_of(whole), rtol=1e-4, atol=1e-5)
 
@@ -136,7 +135,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory() -> None:
         raise RuntimeError("shape mismatch")
 
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        run(toy_model(), objective=broken)
+        run(toy_model(), row_loss=broken)
 
 
 def test_weight_two_has_the_gradient_of_two_rows() -> None:

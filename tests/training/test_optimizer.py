@@ -9,8 +9,8 @@ from torch.profiler import ProfilerActivity, profile
 from sktransfer import TransferTextClassifier
 from sktransfer.encoders import resolve_encoder
 from sktransfer.runtime import resolve_precision
-from sktransfer.training import _loop
-from sktransfer.training._optimizer import WorkingWeights
+from sktransfer.training import loop as loop_module
+from sktransfer.training.optimizer import WorkingWeights
 
 TEXTS = [f"water for the father and the mother {n}" for n in range(16)]
 
@@ -83,7 +83,7 @@ def test_a_step_of_a_small_transformer_is_few_operators(minilm, monkeypatch) -> 
     cpu = torch.device("cpu")
     if resolve_precision("auto", cpu, training=True) is not torch.bfloat16:
         pytest.skip("without bfloat16 instructions, PyTorch takes its products apart")
-    whole, found = _loop._Run._step, []
+    whole, found = loop_module._Run._step, []
 
     def step(run, *args):
         if run.step_number != 2:
@@ -93,7 +93,7 @@ def test_a_step_of_a_small_transformer_is_few_operators(minilm, monkeypatch) -> 
         found.append(Counter(event.name for event in profiled.events()))
         return loss
 
-    monkeypatch.setattr(_loop._Run, "_step", step)
+    monkeypatch.setattr(loop_module._Run, "_step", step)
     TransferTextClassifier(
         minilm, precision="bfloat16", max_epochs=3, batch_size=16, label_texts=None, random_state=0
     ).fit(TEXTS, [n % 4 for n in range(16)])

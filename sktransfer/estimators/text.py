@@ -1,0 +1,215 @@
+"""What the estimators of whole texts share: their form, and the parameters that go with it."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any, Literal, Self
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
+from sktransfer.estimators.base import BaseTransferEstimator, fit_context, predicting
+from sktransfer.fitting.callbacks import with_callbacks
+from sktransfer.fitting.onnx import Ending, onnx_arrays, write_onnx
+from sktransfer.inputs import RowFormat, TextFormat
+
+
+class BaseTextEstimator(BaseTransferEstimator):
+    """Estimator of rows of one text or of several columns, each row scored as a whole."""
+
+    def __init__(
+        self,
+        encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
+        *,
+        pooling: str = "mean",
+        pooling_layers: int = 1,
+        long_texts: Literal["window", "truncate"] = "window",
+        symmetric: bool = False,
+        lexical_weight: float = 0.3,
+        head_init: str = "probe",
+        head_refit: bool = True,
+        C: float = 10.0,
+        adapt_epochs: int = 0,
+        lm_weight: float = 0.0,
+        memory: str | os.PathLike[str] | joblib.Memory | None = None,
+        max_length: int = 128,
+        trainable_layers: int | Literal["all"] | None = None,
+        gradual_unfreezing: bool = False,
+        max_epochs: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: float = 3e-4,
+        layer_decay: float = 0.8,
+        weight_decay: float = 0.01,
+        schedule: str = "linear",
+        warmup_fraction: float = 0.1,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        warm_start: bool = False,
+        device: str = "auto",
+        precision: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            encoder,
+            max_length=max_length,
+            trainable_layers=trainable_layers,
+            gradual_unfreezing=gradual_unfreezing,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            layer_decay=layer_decay,
+            weight_decay=weight_decay,
+            schedule=schedule,
+            warmup_fraction=warmup_fraction,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            warm_start=warm_start,
+            device=device,
+            precision=precision,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.pooling = pooling
+        self.pooling_layers = pooling_layers
+        self.long_texts = long_texts
+        self.symmetric = symmetric
+        self.lexical_weight = lexical_weight
+        self.head_init = head_init
+        self.head_refit = head_refit
+        self.C = C
+        self.adapt_epochs = adapt_epochs
+        self.lm_weight = lm_weight
+        self.memory = memory
+
+    @fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        unlabeled: Any = None,
+    ) -> Self:
+        """Fine-tune the encoder on rows of text and their targets.
+
+        Ctrl-C while the network trains raises KeyboardInterrupt from a fitted estimator: it has the
+        weights so far, or the best so far if there are validation rows. Before and after the
+        training, the estimator stays as it was.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts: list, generator, NumPy array, pandas or polars Series, pyarrow array. A table,
+            a two-dimensional array or a list of tuples gives several texts a row, such as the
+            two of a pair.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row. Rows of weight zero are dropped before anything else sees them.
+        X_val : array-like of shape (n_val_samples,), default=None
+            Rows to score after each epoch, in the place of a part of `X`.
+        y_val : array-like of shape (n_val_samples,), default=None
+            Targets of `X_val`.
+        unlabeled : iterable of str, str or path, default=None
+            Texts without targets that the encoder is adapted to, beside those of `X`, if
+            `adapt_epochs` is positive: in any form that `LanguageModel.fit` takes. Never give it
+            texts that the estimator is judged on.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a text, a target or a parameter cannot be used; the message names it.
+        TypeError
+            If a text is no string.
+        FloatingPointError
+            If the loss is not finite. As after every error, the estimator stays as it was.
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, unlabeled)
+
+    @predicting
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted network as an ONNX graph, from token ids to scores.
+
+        The graph has the one output ``scores``, of shape (n_samples, n_outputs): a classifier's
+        are logits in the order of `classes_`, whose softmax (of multilabel targets: sigmoid) is
+        `predict_proba`; a regressor's are its predictions. What it reads is what `onnx_inputs`
+        gives: tokenising and the TF-IDF of the lexical channel are no part of it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write. Networks above 2 GB have their weights in a file beside it.
+
+        Raises
+        ------
+        ImportError
+            If the extra is not installed: ``pip install "sktransfer[onnx]"``.
+        ValueError
+            If the encoder is recurrent.
+
+        See Also
+        --------
+        onnx_inputs : What the graph is fed with.
+
+        Examples
+        --------
+        >>> import onnxruntime  # doctest: +SKIP
+        >>> classifier.to_onnx("classifier.onnx")  # doctest: +SKIP
+        >>> session = onnxruntime.InferenceSession("classifier.onnx")  # doctest: +SKIP
+        >>> session.run(["scores"], classifier.onnx_inputs(texts))  # doctest: +SKIP
+        """
+        texts = [" ".join(["a"] * 4 * self.max_length), "a b c"]
+        n_columns = self.n_features_in_
+        example: Any = texts if n_columns == 1 else [tuple([text] * n_columns) for text in texts]
+        rows = self._encode(example, self.model_, self.tokenizer_)
+        task = self.task_
+        n_outputs = self.model_.head.linear.out_features
+        blend = None
+        if self.lexical_ is not None:
+            blend = functools.partial(task.blend, weight=self.lexical_weight)
+        ending = Ending.of(
+            blend,
+            np.broadcast_to(getattr(task, "scale", 1.0), n_outputs),
+            np.broadcast_to(getattr(task, "centre", 0.0), n_outputs),
+        )
+        write_onnx(self.model_, rows, self.tokenizer_.pad_id, ending, path)
+
+    @predicting
+    def onnx_inputs(self, X: Any) -> dict[str, NDArray[Any]]:
+        """Arrays that the graph of `to_onnx` reads for `X`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Texts; all of them are padded to the longest, so give a moderate number at once.
+
+        Returns
+        -------
+        dict of str to ndarray
+            ``token_ids``, ``attention_mask`` and ``pool_mask`` (which tokens are pooled) of shape
+            (n_windows, n_tokens); ``window_index`` (n_samples, most windows of a sample), filled
+            up with -1; for rows of several texts ``segment_ids``; and where there is a lexical
+            channel, its ``lexical_scores`` (n_samples, n_outputs).
+        """
+        texts = self._check_rows(X, reset=False)
+        rows = self._encode(texts, self.model_, self.tokenizer_)
+        arrays = onnx_arrays(rows, self.tokenizer_.pad_id)
+        if self.lexical_ is not None:
+            arrays["lexical_scores"] = self.lexical_.scores(texts)
+        return arrays
+
+    def _row_format(self) -> RowFormat:
+        return TextFormat(self.long_texts, self.symmetric)

@@ -1,0 +1,156 @@
+"""TransferTokenClassifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import Tags, check_consistent_length
+
+from sktransfer.estimators.base import BaseTransferEstimator, predicting
+from sktransfer.estimators.docstrings import documented
+from sktransfer.fitting.data import TextRows
+from sktransfer.inputs import Row, RowFormat, WordFormat, check_tags, check_tags_of_words
+from sktransfer.tasks import TaggingTask, Task, check_classes, tag_score
+
+
+@documented
+class TransferTokenClassifier(BaseTransferEstimator):
+    """Tagger of words, such as named-entity recognition, fine-tuned from a language model.
+
+    `X` has a list of words in each row, `y` a list of as many tags; a row without words has none.
+    A linear probe is solved on the frozen encoder's state of each word's first token, put into
+    the head, and encoder and head are then fine-tuned together. Every word gets a tag, however
+    long the row is.
+
+    Parameters
+    ----------
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_tags,)
+        Tags, sorted.
+    lexical_ : None
+        There is no TF-IDF model of words.
+
+    Examples
+    --------
+    >>> from sktransfer import TransferTokenClassifier
+    >>> sentences = [["Anna", "lives", "in", "Paris"], ["Peter", "left", "London"]]
+    >>> tags = [["B-PER", "O", "O", "B-LOC"], ["B-PER", "O", "B-LOC"]]
+    >>> tagger = TransferTokenClassifier(max_epochs=0, random_state=0).fit(sentences, tags)
+    >>> tagger.predict([["Maria", "saw", "Berlin"]])
+    [['B-PER', 'O', 'B-LOC']]
+    """
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+    @predicting
+    def predict(self, X: Any) -> list[list[Any]]:
+        """Most probable tag of each word.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,)
+            Lists of words.
+
+        Returns
+        -------
+        list of list
+            As many tags in each row as words.
+        """
+        rows = self._score_rows(X).by_row()
+        return [self.task_.decode(scores) for scores in rows]
+
+    @predicting
+    def predict_proba(self, X: Any) -> list[NDArray[np.float32]]:
+        """Probability of each tag for each word.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,)
+            Lists of words.
+
+        Returns
+        -------
+        list of ndarray of shape (n_words, n_tags), float32
+            Columns in the order of `classes_`.
+        """
+        rows = self._score_rows(X).by_row()
+        return [self.task_.probabilities(scores) for scores in rows]
+
+    @predicting
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """F1 of the entities, or accuracy of the words.
+
+        Tags in the BIO scheme, each ``"O"`` or with ``"B-"`` or ``"I-"`` in front of a type,
+        stand for entities: the micro-averaged F1 counts those whose type and bounds are right,
+        as seqeval does by default and the CoNLL shared tasks did. Other tags, such as parts of
+        speech, are counted word by word.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,)
+            Lists of words.
+        y : array-like of shape (n_samples,)
+            Lists of tags; tags that `fit` has not seen may be among them.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
+        scored = self._score_rows(X)
+        true = self._check_targets(y)
+        check_consistent_length(scored.rows, true)
+        true = self._match_targets(true, scored.rows)
+        weights = self._check_weights(sample_weight, len(true))
+        if not weights @ np.array([len(tags) for tags in true]):
+            raise ValueError("X has no words to score: give at least one row with words.")
+        predicted = [self.task_.decode(scores) for scores in scored.by_row()]
+        return tag_score(true.tolist(), predicted, weights, self.classes_.tolist())
+
+    def _row_format(self) -> RowFormat:
+        return WordFormat()
+
+    def _check_training_rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> TextRows:
+        return _with_words(super()._check_training_rows(X, y, sample_weight, reset=reset), "X")
+
+    def _check_validation(self, X_val: Any, y_val: Any, task: Task) -> TextRows | None:
+        rows = super()._check_validation(X_val, y_val, task)
+        return None if rows is None else _with_words(rows, "X_val")
+
+    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[Any]:
+        return check_tags(y, name=name)
+
+    def _match_targets(
+        self, y: NDArray[Any], texts: Sequence[Row], *, name: str = "y"
+    ) -> NDArray[Any]:
+        check_tags_of_words(texts, y, name=name)
+        return y
+
+    def _make_task(self, rows: TextRows) -> Task:
+        labels = np.array([tag for tags in rows.y for tag in tags])
+        is_warm = self.warm_start and hasattr(self, "model_")
+        classes = check_classes(labels, self.classes_ if is_warm else None)
+        words_per_row = np.average([len(tags) for tags in rows.y], weights=rows.weights)
+        return TaggingTask(classes, float(words_per_row))
+
+    def _task_attributes(self, task: Task) -> dict[str, Any]:
+        assert isinstance(task, TaggingTask)
+        return {"classes_": task.classes}
+
+
+def _with_words(rows: TextRows, name: str) -> TextRows:
+    """Rows that have words; the others have nothing to learn from."""
+    kept = np.flatnonzero([len(words) for words in rows.texts])
+    if not len(kept):
+        raise ValueError(f"{name} has no words: give at least one row with words.")
+    return rows.take(kept)

@@ -1,0 +1,147 @@
+"""A fitted network as an ONNX graph."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sktransfer.encoders import Encoder
+from sktransfer.inputs import EncodedRows
+from sktransfer.inputs.batches import Batch, collate_rows
+from sktransfer.nn import TransferModel
+
+Arrays = dict[str, NDArray[np.generic]]
+Blend = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+
+
+def onnx_arrays(rows: EncodedRows, pad_id: int) -> Arrays:
+    """What the graph is fed with to read `rows`, all windows padded to one length."""
+    batch = collate_rows(rows, np.arange(len(rows)), pad_id)
+    tensors = {
+        "token_ids": batch.token_ids,
+        "attention_mask": batch.attention_mask,
+        "pool_mask": batch.pool_mask,
+        "window_index": batch.window_index,
+        "segment_ids": batch.segment_ids,
+    }
+    return {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """From the head's scores to those that the estimator gives: a weighted sum.
+
+    Attributes
+    ----------
+    scores, lexical, offset : ndarray of float32, shape (n_outputs,)
+        Factors of the head's scores and of the lexical channel's, and what is added.
+    has_lexical : bool
+        Whether there is a lexical channel.
+    """
+
+    scores: NDArray[np.float32]
+    lexical: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    has_lexical: bool
+
+    @classmethod
+    def of(
+        cls,
+        blend: Blend | None,
+        scale: NDArray[np.float64],
+        centre: NDArray[np.float64],
+    ) -> Ending:
+        """Blend, a weighted sum of scores and lexical scores or None, then scale and centre."""
+        one = np.ones((1, len(scale)), dtype=np.float32)
+        scores, lexical = one[0], 0 * one[0]
+        if blend is not None:
+            scores, lexical = blend(one, 0 * one)[0], blend(0 * one, one)[0]
+        return cls(
+            (scores * scale).astype(np.float32),
+            (lexical * scale).astype(np.float32),
+            centre.astype(np.float32),
+            blend is not None,
+        )
+
+
+class _Graph(nn.Module):
+    """The network with the weighted sum at its end, called with the graph's inputs."""
+
+    def __init__(self, model: TransferModel, ending: Ending, *, is_averaged: bool) -> None:
+        super().__init__()
+        self.model, self.is_averaged = model, is_averaged
+        self.factor = torch.from_numpy(ending.scores)
+        self.lexical_factor = torch.from_numpy(ending.lexical)
+        self.offset = torch.from_numpy(ending.offset)
+
+    def forward(
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor,
+        pool_mask: Tensor,
+        window_index: Tensor,
+        segment_ids: Tensor | None = None,
+        lexical_scores: Tensor | None = None,
+    ) -> Tensor:
+        batch = Batch(
+            token_ids=token_ids,
+            attention_mask=attention_mask,
+            pool_mask=pool_mask,
+            window_index=window_index,
+            segment_ids=segment_ids,
+            is_averaged=self.is_averaged,
+        )
+        total: Tensor = self.model(batch) * self.factor + self.offset
+        return total if lexical_scores is None else total + lexical_scores * self.lexical_factor
+
+
+def write_onnx(
+    model: TransferModel,
+    rows: EncodedRows,
+    pad_id: int,
+    ending: Ending,
+    path: str | os.PathLike[str],
+) -> None:
+    """Write the graph to `path`; `rows`, two or more, some of two windows, show what it reads."""
+    missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise ImportError(f'to_onnx needs {" and ".join(missing)}: pip install "sktransfer[onnx]"')
+    encoder = model.encoder
+    assert isinstance(encoder, Encoder)
+    if encoder.is_recurrent:
+        raise ValueError(
+            "to_onnx: a recurrent encoder, which reads texts of any length in chunks "
+            "with carried state, has no graph; use a transformer or a static table."
+        )
+    arrays = onnx_arrays(rows, pad_id)
+    if ending.has_lexical:
+        arrays["lexical_scores"] = np.zeros((len(rows), len(ending.scores)), dtype=np.float32)
+    graph = _Graph(model, ending, is_averaged=rows.is_averaged).eval()
+    inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    dynamic = torch.export.Dim.DYNAMIC
+    sizes = {name: {0: dynamic, 1: dynamic} for name in inputs}
+    if ending.has_lexical:
+        sizes["lexical_scores"] = {0: dynamic}
+    if rows.is_averaged:
+        sizes["window_index"] = {0: dynamic}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's, about itself
+        program = torch.onnx.export(
+            graph,
+            kwargs=inputs,
+            dynamic_shapes=sizes,
+            input_names=list(inputs),
+            output_names=["scores"],
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    program.save(os.fspath(path))

@@ -1,0 +1,63 @@
+"""Forms of a row: how X is checked, and how its rows become token ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, cast
+
+from sktransfer.inputs.columns import check_columns, encode_columns
+from sktransfer.inputs.rows import EncodedRows, encode_rows
+from sktransfer.inputs.texts import Row
+from sktransfer.inputs.tokens import Tokenizer
+
+
+class RowFormat(Protocol):
+    """What the template in `_base` asks of a form; its `repr` names all that shapes the ids."""
+
+    def check(self, X: Any, *, name: str = "X") -> Sequence[Row]:
+        """Rows of `X`, which errors call `name`, or an error that names the row and what to do."""
+        ...
+
+    def n_columns(self, rows: Sequence[Row]) -> int:
+        """Columns of texts in each row."""
+        ...
+
+    def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int) -> EncodedRows:
+        """Token ids of `rows`, in windows of at most `max_length`."""
+        ...
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """One text a row, or as many texts as every other row has.
+
+    Parameters
+    ----------
+    long_texts : {"window", "truncate"}, default="window"
+        What becomes of single texts that are longer than `max_length`.
+    symmetric : bool, default=False
+        Whether rows of several texts are read in both orders.
+    """
+
+    long_texts: Literal["window", "truncate"] = "window"
+    symmetric: bool = False
+
+    def check(self, X: Any, *, name: str = "X") -> Sequence[Row]:
+        """Texts, or tuples of texts where `X` has several columns."""
+        rows = check_columns(X, name=name)
+        if self.symmetric and self.n_columns(rows) == 1:
+            raise ValueError(
+                f"symmetric=True needs rows of several texts, got one column of {name}."
+            )
+        return rows
+
+    def n_columns(self, rows: Sequence[Row]) -> int:
+        """1, or the length of the tuples."""
+        return 1 if isinstance(rows[0], str) else len(rows[0])
+
+    def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int) -> EncodedRows:
+        """Windows of a long text, or one window of all columns."""
+        if self.n_columns(rows) == 1:
+            texts = cast(Sequence[str], rows)
+            return encode_rows(texts, tokenizer, max_length=max_length, long_texts=self.long_texts)
+        columns = cast(Sequence[tuple[str, ...]], rows)
+        return encode_columns(columns, tokenizer, max_length=max_length, symmetric=self.symmetric)

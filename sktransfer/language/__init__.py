@@ -1,0 +1,1 @@
+"""Language models: their texts, objectives, training and generation."""

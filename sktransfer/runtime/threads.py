@@ -1,0 +1,26 @@
+"""Threads of the linear algebra below NumPy and SciPy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from threadpoolctl import threadpool_limits
+
+from sktransfer.runtime.locks import ForkSafeLock
+
+# The limit is one for the process: of two blocks that overlap in time, the second would take the
+# first one's limit for what to go back to.
+_turn = ForkSafeLock()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold the BLAS libraries of the process to one thread each while the block runs.
+
+    Products as small as a linear model's on a few hundred features are several times slower with
+    more: threads wait for each other longer than they compute. Blocks in several threads take
+    turns.
+    """
+    with _turn, threadpool_limits(limits=1, user_api="blas"):
+        yield

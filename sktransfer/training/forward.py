@@ -1,0 +1,258 @@
+"""The forward pass over many rows."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sktransfer.inputs import EncodedRows
+from sktransfer.inputs.batches import Batch, collate_windows, split_by_tokens, split_by_width
+from sktransfer.nn import TransferModel, pool_windows
+from sktransfer.runtime import (
+    Graphs,
+    TensorCache,
+    Tensors,
+    autocast,
+    place_key,
+    token_budget,
+    width_multiple,
+)
+from sktransfer.training.frozen import FrozenLayerCache, computed, enough_windows, window_key
+
+_WINDOWS_AT_ONCE = 4096
+_FEW_WINDOWS = 32
+
+
+def pooled_features(
+    model: TransferModel,
+    rows: EncodedRows,
+    pad_id: int,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    writes: bool = True,
+) -> Tensor:
+    """Features (n_units, n_layers, pooled_size) of `rows`, on the CPU, in the order of the rows.
+
+    Windows of one width are encoded together, whatever text they come from, so that neither
+    padding nor one very long text costs more than a batch of memory, and a window's features do
+    not depend on those beside it. On a GPU, windows of similar widths are padded and encoded
+    together, so that a window's features depend on the others by rounding error. Of an encoder
+    that is as it was loaded, features are kept and found again; unless `writes` is false, in the
+    folder of its pretrained, too. The model is left in the mode it had.
+    """
+    return launch_features(model, rows, pad_id, device=device, dtype=dtype, writes=writes)()
+
+
+@torch.inference_mode()
+def launch_features(
+    model: TransferModel,
+    rows: EncodedRows,
+    pad_id: int,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    writes: bool = True,
+    is_fixed: bool = False,
+) -> Callable[[], Tensor]:
+    """Launch the passes of `pooled_features`; the function returned waits for their result.
+
+    Small passes of a model that `is_fixed`, whose weights never change again, are captured on a
+    GPU.
+    """
+    # A model at rest is left alone: other threads may predict with it.
+    modes = {module: True for module in model.modules() if module.training}
+    if modes:
+        model.eval()
+    run = _Pass(model, rows, pad_id, device, dtype, writes)
+    if is_fixed and device.type == "cuda":
+        run.graphs = _graphs_of(model, device, dtype)
+    try:
+        run.start()
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return run.row_features
+
+
+class _Pass:
+    """One pass of the windows of `rows` through the encoder."""
+
+    def __init__(
+        self,
+        model: TransferModel,
+        rows: EncodedRows,
+        pad_id: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        writes: bool,
+    ) -> None:
+        self.model, self.rows, self.pad_id = model, rows, pad_id
+        self.device, self.dtype = device, dtype
+        self.multiple = width_multiple(device, dtype)
+        self.frozen = None
+        self.kept: TensorCache | None = None
+        pretrained = model.pretrained
+        if pretrained is not None and pretrained.is_whole:
+            shape = (model.pooling, model.n_layers, model.n_skipped, rows.n_prefix, rows.n_suffix)
+            kind = ("vectors", pretrained.key, *shape, *place_key(device, dtype))
+            kept = TensorCache(kind, pretrained.folder, writes=writes)
+            self.kept = kept if kept.has_room else None
+        elif pretrained is not None:
+            self.frozen = FrozenLayerCache.below(
+                model,
+                pretrained,
+                pretrained.depth,
+                pad_id,
+                device=device,
+                dtype=dtype,
+                writes=writes,
+            )
+        n_vectors = len(rows.lengths) if rows.units is None else int(rows.units.start[-1])
+        self.counts = torch.empty(n_vectors, dtype=torch.int64)
+        self.vectors: Tensor | None = None
+        self.graphs: Graphs[Batch] | None = None
+        self.keys = self._keys()
+        self.missing: list[int] = []
+        self.made: list[tuple[NDArray[np.integer], Tensor, Tensor]] = []
+
+    def start(self) -> None:
+        """Compute the vectors of all windows or units, on a GPU asynchronously."""
+        rows, keys = self.rows, self.keys
+        known: dict[int, Tensors] = {}
+        if self.kept is not None:
+            found = ((window, self.kept.get(key)) for window, key in enumerate(keys))
+            known = {window: value for window, value in found if value is not None}
+        if known:
+            vectors, counts = (torch.cat(parts) for parts in zip(*known.values(), strict=True))
+            self._fill(np.array([*known]), vectors, counts)
+        missing = np.array([i for i in range(len(rows.lengths)) if i not in known], dtype=np.intp)
+        groups = [missing[group] for group in self._groups(rows.lengths[missing])]
+        if self.frozen is not None:
+            self.frozen.read_ahead(rows)
+        for windows, (vectors, counts) in computed(groups, self._encode, self.device):
+            if self.device.type == "cpu":
+                self._fill(windows, vectors, counts)
+            else:
+                self.made.append((windows, vectors, counts))
+        self.missing = missing.tolist()
+
+    @torch.inference_mode()
+    def row_features(self) -> Tensor:
+        """Features (n_units, n_layers, pooled_size), which are fetched once."""
+        if self.made:
+            windows, vectors, counts = zip(*self.made, strict=True)
+            self._fill(np.concatenate(windows), torch.cat(vectors).cpu(), torch.cat(counts).cpu())
+        assert self.vectors is not None, "no rows"
+        self._keep(self.keys, self.missing)
+        if self.rows.units is not None:
+            return self.vectors.flatten(2)
+        return _pool_rows(self.vectors, self.counts, self.rows, self.model.pooling)
+
+    def _groups(self, lengths: NDArray[np.integer]) -> list[NDArray[np.intp]]:
+        """Windows that are encoded together: of one width, or on a GPU of similar widths."""
+        budget = token_budget(self.device, training=False)
+        if self.device.type == "cuda":  # a launch costs more than some padding
+            return split_by_tokens(lengths, budget)
+        return split_by_width(lengths, self.multiple, budget)
+
+    def _keep(self, keys: list[Hashable], windows: list[int]) -> None:
+        """Keep the vectors of `windows`, each in memory of its own.
+
+        Only when all of them are there: small pieces that stay, laid between the large ones of a
+        pass that go, would hold several times their own memory.
+        """
+        if self.kept is None or self.vectors is None:
+            return
+        starts = range(len(keys) + 1) if self.rows.units is None else self.rows.units.start.tolist()
+        made: dict[Hashable, Tensors] = {}
+        for window in windows:
+            places = slice(starts[window], starts[window + 1])
+            made[keys[window]] = (self.vectors[places].clone(), self.counts[places].clone())
+        self.kept.put(made)
+
+    def _fill(self, windows: NDArray[np.integer], vectors: Tensor, counts: Tensor) -> None:
+        if self.vectors is None:
+            self.vectors = torch.empty(len(self.counts), *vectors.shape[1:])
+        places = self._places(windows)
+        self.vectors[places] = vectors
+        self.counts[places] = counts
+
+    def _places(self, windows: NDArray[np.integer]) -> NDArray[np.integer]:
+        return windows if self.rows.units is None else self.rows.units.of_windows(windows)
+
+    def _encode(self, windows: NDArray[np.integer]) -> Tensors:
+        """Vectors of the windows of a group and the tokens in each, on the device."""
+        rows = self.rows
+        several = enough_windows(windows, int(rows.lengths[windows].max()))
+        if self.graphs is not None and len(several) <= _FEW_WINDOWS:
+            # A power of two, so that there are few shapes to capture.
+            several = np.resize(several, 1 << (len(several) - 1).bit_length())
+            multiple = width_multiple(self.device, self.dtype, captured=True)
+            batch = collate_windows(rows, several, self.pad_id, multiple=multiple)
+            vectors, counts = self.graphs(batch)
+        else:
+            batch = collate_windows(rows, several, self.pad_id, multiple=self.multiple)
+            batch = batch.to(self.device)
+            with autocast(self.device, self.dtype, training=False):
+                states = None if self.frozen is None else self.frozen.token_states(batch, rows)
+                vectors, counts = self.model.window_features(batch, states)
+        n_kept = len(self._places(windows))
+        return vectors[:n_kept], counts[:n_kept]
+
+    def _keys(self) -> list[Hashable]:
+        """What the vectors of each window follow from, besides the encoder."""
+        rows = self.rows
+        if self.kept is None:
+            return []
+        pooled = zip(rows.pool_start.tolist(), rows.pool_stop.tolist(), strict=True)
+        # None: the window is pooled, which is another thing than a window without units.
+        positions: list[bytes | None] = [None] * len(rows.lengths)
+        if rows.units is not None and rows.units.position is not None:
+            parts = np.split(rows.units.position, rows.units.start[1:-1])
+            positions = [part.tobytes() for part in parts]
+        return [
+            (window_key(rows, window), *places, position)
+            for window, (places, position) in enumerate(zip(pooled, positions, strict=True))
+        ]
+
+
+_known_graphs: weakref.WeakKeyDictionary[
+    TransferModel, dict[tuple[torch.device, torch.dtype], Graphs[Batch]]
+] = weakref.WeakKeyDictionary()
+
+
+def _graphs_of(model: TransferModel, device: torch.device, dtype: torch.dtype) -> Graphs[Batch]:
+    """Graphs of the passes of `model`, which go with it."""
+    owner = weakref.ref(model)
+
+    def compute(batch: Batch) -> list[Tensor]:
+        present = owner()
+        assert present is not None
+        with autocast(device, dtype, training=False):
+            return list(present.window_features(batch))
+
+    known = _known_graphs.setdefault(model, {})
+    if (device, dtype) not in known:
+        known[device, dtype] = Graphs(device, compute)
+    return known[device, dtype]
+
+
+def _pool_rows(vectors: Tensor, counts: Tensor, rows: EncodedRows, pooling: str) -> Tensor:
+    n_windows = np.diff(rows.row_start)
+    features = torch.empty(len(n_windows), vectors.shape[1], vectors[0, 0].numel())
+    # Rows with the same number of windows together: padding to the longest would need memory
+    # for all rows times the windows of one.
+    for count in np.unique(n_windows):
+        members = np.flatnonzero(n_windows == count)
+        for chunk in np.array_split(members, -(-len(members) * int(count) // _WINDOWS_AT_ONCE)):
+            index = torch.from_numpy(rows.row_start[chunk][:, None] + np.arange(count))
+            features[chunk] = pool_windows(
+                vectors, counts, index, pooling, is_averaged=rows.is_averaged
+            )
+    return features

@@ -1,0 +1,208 @@
+"""Layers that do not change: each distinct window of tokens passes through them once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sktransfer.encoders import Encoder, SplitEncoder
+from sktransfer.inputs import EncodedRows
+from sktransfer.inputs.batches import Batch, collate_windows, split_by_width
+from sktransfer.nn import PretrainedState, TransferModel
+from sktransfer.runtime import (
+    TensorCache,
+    autocast,
+    cache,
+    device_memory,
+    is_out_of_memory,
+    place_key,
+    token_budget,
+    width_multiple,
+)
+
+Result = TypeVar("Result")
+
+# Of fewer tokens a matrix product may take another path, and end in other last digits.
+_LEAST_TOKENS = 16
+
+
+def window_key(rows: EncodedRows, window: int) -> tuple[bytes, int]:
+    """What an encoder makes the states of a window from."""
+    segment = -1 if rows.segment_start is None else int(rows.segment_start[window])
+    return rows.windows[window].tobytes(), segment
+
+
+def enough_windows(windows: NDArray[np.integer], width: int) -> NDArray[np.integer]:
+    """`windows`, some of them again where they are too few tokens."""
+    return np.resize(windows, max(len(windows), -(-_LEAST_TOKENS // width)))
+
+
+def computed(
+    groups: list[NDArray[np.intp]],
+    compute: Callable[[NDArray[np.intp]], Result],
+    device: torch.device,
+) -> Iterator[tuple[NDArray[np.intp], Result]]:
+    """Each group with what `compute` gives of it; in halves where memory of `device` runs out."""
+    pending = groups[::-1]
+    tried = None
+    while pending:
+        group = pending.pop()
+        try:
+            result = compute(group)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or (len(group) == 1 and group is tried):
+                raise
+        else:
+            yield group, result
+            continue
+        # Outside of the except block, so that the frames of the failed pass are gone.
+        if device_memory.make_room(device) or len(group) == 1:
+            pending.append(group)
+            tried = group
+        else:
+            half = len(group) // 2
+            pending += [group[half:], group[:half]]
+
+
+class FrozenLayerCache:
+    """The lower layers of a model's encoder, whose states are kept from step to step.
+
+    Windows of one width pass through them together, so that the states of a window do not depend
+    on the windows beside it, as far as the processor rounds alike: what was kept equals what would
+    be computed.
+
+    Parameters
+    ----------
+    model : TransferModel
+        Has the encoder.
+    split : SplitEncoder
+        Of its encoder.
+    kept : dict of int to TensorCache
+        States that these lower layers gave, and perhaps fewer of them, by their number, which
+        falls.
+    pad_id : int
+        Fills windows up.
+    device, dtype : torch.device, torch.dtype
+        Where the model lies and the precision of its matrix products.
+    """
+
+    def __init__(
+        self,
+        model: TransferModel,
+        split: SplitEncoder,
+        kept: dict[int, TensorCache],
+        pad_id: int,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.model, self.split, self.pad_id = model, split, pad_id
+        self.device, self.dtype = device, dtype
+        self.kept = kept
+        self._own = next(iter(kept.values()))
+
+    @classmethod
+    def below(
+        cls,
+        model: TransferModel,
+        pretrained: PretrainedState | None,
+        n_frozen: int,
+        pad_id: int,
+        *,
+        later: Sequence[int] = (),
+        device: torch.device,
+        dtype: torch.dtype,
+        writes: bool = True,
+    ) -> FrozenLayerCache | None:
+        """As many of the lowest `n_frozen` layers as are as in `pretrained` and not pooled, or None.
+
+        States above the numbers of layers in `later` are kept on the way. A GPU computes them
+        faster than it is given them.
+        """
+        if pretrained is None or device.type == "cuda":
+            return None
+        encoder = model.encoder
+        assert isinstance(encoder, Encoder)
+        n_above = max(1, model.n_skipped + model.n_layers - 1)
+        depth = min(n_frozen, pretrained.depth, len(encoder.layers()) - n_above)
+        split = encoder.split(depth) if depth > 0 else None
+        if split is None:
+            return None
+        kept = {
+            number: TensorCache(
+                ("states", pretrained.key, number, *place_key(device, dtype)),
+                pretrained.folder,
+                writes=writes,
+            )
+            for number in (depth, *sorted({n for n in later if 0 < n < depth}, reverse=True))
+        }
+        return cls(model, split, kept, pad_id, device=device, dtype=dtype)
+
+    def read_ahead(self, rows: EncodedRows) -> None:
+        """Compute what can be kept of all windows, in larger groups than those of a step."""
+        encoder = self.model.encoder
+        assert isinstance(encoder, Encoder)
+        n_bytes = 4 * encoder.hidden_size * int(rows.lengths.sum())
+        n_bytes *= len(self.kept)
+        if self._own.has_folder or n_bytes < cache.budget // 2:
+            self._window_states(rows, np.arange(len(rows.lengths)))
+
+    def token_states(self, batch: Batch, rows: EncodedRows) -> tuple[Tensor, ...]:
+        """What ``model.states(batch)`` gives; `batch` consists of windows of `rows`."""
+        encoder = self.model.encoder
+        assert isinstance(encoder, Encoder)
+        windows = self._window_states(rows, batch.windows)
+        shape = (*batch.token_ids.shape, windows[0].shape[1])
+        lower = torch.zeros(shape, dtype=windows[0].dtype)
+        for place, states in enumerate(windows):
+            lower[place, : len(states)] = states
+        inputs = encoder.inputs(batch.token_ids, batch.attention_mask, batch.segment_ids)
+        n_wanted = self.model.n_skipped + self.model.n_layers
+        return self.split.upper(lower.to(self.device), inputs, n_wanted)
+
+    def _window_states(self, rows: EncodedRows, windows: NDArray[np.integer]) -> list[Tensor]:
+        """States (n_tokens, hidden_size) of each window, on the CPU."""
+        keys = [window_key(rows, window) for window in windows.tolist()]
+        known = {key: self._own.get(key) for key in keys}
+        states = [None if found is None else found[0] for found in map(known.get, keys)]
+        missing = np.array([i for i, found in enumerate(states) if found is None], dtype=np.intp)
+        made: dict[int, dict[Hashable, tuple[Tensor]]] = {depth: {} for depth in self.kept}
+        multiple = width_multiple(self.device, self.dtype)
+        budget = token_budget(self.device, training=False)
+        lengths = rows.lengths[windows[missing]]
+        groups = [missing[group] for group in split_by_width(lengths, multiple, budget)]
+        for places, columns in computed(
+            groups, lambda group: self._compute(rows, windows[group]), self.device
+        ):
+            for column, values in zip(columns, made.values(), strict=True):
+                for place, found in zip(places.tolist(), column, strict=True):
+                    values[keys[place]] = (found,)
+            for place, found in zip(places.tolist(), columns[0], strict=True):
+                states[place] = found
+        for depth, values in made.items():
+            self.kept[depth].put(values)
+        return [found for found in states if found is not None]
+
+    # TensorCache states may be read by a later training, which inference mode would not allow.
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _compute(self, rows: EncodedRows, windows: NDArray[np.integer]) -> list[list[Tensor]]:
+        """States of each window above all lower layers, then above fewer and fewer of them."""
+        encoder = self.model.encoder
+        assert isinstance(encoder, Encoder)
+        multiple = width_multiple(self.device, self.dtype)
+        several = enough_windows(windows, int(rows.lengths[windows].max()))
+        batch = collate_windows(rows, several, self.pad_id, multiple=multiple).to(self.device)
+        inputs = encoder.inputs(batch.token_ids, batch.attention_mask, batch.segment_ids)
+        with autocast(self.device, self.dtype, training=False):
+            layers = self.split.lower(inputs, [*self.kept][1:])
+        lengths = rows.lengths[windows].tolist()
+        return [
+            [part[:length].clone() for part, length in zip(states.cpu(), lengths, strict=False)]
+            for states in layers
+        ]
