@@ -20,7 +20,7 @@ from markdown_it import MarkdownIt
 
 from sktransfer.__main__ import main
 from sktransfer.encoders import resolve as resolve_module
-from sktransfer.encoders.handle import file_digest
+from sktransfer.encoders.digests import file_digest
 from sktransfer.runtime import cache, cache_budget
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,20 +4,20 @@ from sktransfer.encoders.awd_lstm import LSTMEncoder, TwoWayEncoder, new_lstm
 from sktransfer.encoders.handle import EncoderHandle
 from sktransfer.encoders.huggingface import new_transformer
 from sktransfer.encoders.lm_heads import new_lm_head
-from sktransfer.encoders.protocol import Encoder
 from sktransfer.encoders.resolve import DEFAULT_ENCODER, available_encoders, resolve_encoder
 from sktransfer.encoders.saving import ESTIMATOR_FILE, saved_encoder
 from sktransfer.encoders.seal import check_seal, seal_folder
-from sktransfer.encoders.split import SplitEncoder
 from sktransfer.inputs import Tokenizer
+from sktransfer.nn.encoder import Encoder
+from sktransfer.nn.split import SplitEncoder
 
 __all__ = [
     "DEFAULT_ENCODER",
     "ESTIMATOR_FILE",
     "Encoder",
     "EncoderHandle",
-    "SplitEncoder",
     "LSTMEncoder",
+    "SplitEncoder",
     "Tokenizer",
     "TwoWayEncoder",
     "available_encoders",

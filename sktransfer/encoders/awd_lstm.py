@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sktransfer.encoders.protocol import Encoder
 from sktransfer.nn import AWDLSTM, LayerState, LMHead, LMHeadShape, LSTMDropout, frequency_cutoffs
+from sktransfer.nn.encoder import Encoder
 
 # A recurrent network has no longest text; windows as long as this never come.
 UNLIMITED = 1 << 20

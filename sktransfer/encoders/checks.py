@@ -14,6 +14,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     import tokenizers
 
+# A key of each document in a folder that was written here, and may be written over.
+SAVED_MARK = "sktransfer"
 # No size of a network, number of tokens or positions is larger.
 _LARGEST_SIZE = 1 << 24
 _LARGEST_DOCUMENT = 1 << 24

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from sktransfer.encoders.checks import read_object
-from sktransfer.encoders.handle import EncoderSource, file_digest
-from sktransfer.encoders.protocol import Encoder
+from sktransfer.encoders.digests import file_digest
+from sktransfer.encoders.handle import EncoderSource
 from sktransfer.inputs.tokens import Tokenizer
+from sktransfer.nn.encoder import Encoder
 
 DELTA_FILE = "delta.json"
 _WEIGHTS_FILE = "delta.safetensors"

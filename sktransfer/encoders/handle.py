@@ -17,9 +17,9 @@ from typing import Any, NoReturn, Protocol
 import torch
 from torch import Tensor, nn
 
-from sktransfer.encoders.protocol import Encoder
 from sktransfer.inputs.tokens import Tokenizer
 from sktransfer.nn import own_weights
+from sktransfer.nn.encoder import Encoder
 from sktransfer.runtime import ForkSafeLock, cache, device_memory, unique_key, usual_numerics
 
 
@@ -339,29 +339,3 @@ def _plain_copy(tensor: Tensor) -> Tensor:
     dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
     copied = tensor.detach().to("cpu", dtype, copy=True)
     return copied.contiguous()
-
-
-def files_digest(paths: list[Path], folder: Path | None = None) -> str:
-    """SHA-256 over the names and contents of files, in the order of their names.
-
-    A name is the last part of a path, or all of it below `folder`.
-    """
-    names = {
-        path.name if folder is None else path.relative_to(folder).as_posix(): path for path in paths
-    }
-    sha = hashlib.sha256()
-    for name, path in sorted(names.items()):
-        sha.update(f"{name} {file_digest(path)}\n".encode())
-    return sha.hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of one file, read once a process while its time and size stay the same."""
-    status = path.stat()
-    return _file_digest(str(path), status.st_mtime_ns, status.st_size)
-
-
-@functools.lru_cache(maxsize=64)
-def _file_digest(path: str, mtime_ns: int, size: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

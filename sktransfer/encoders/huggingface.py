@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sktransfer.encoders.checks import (
+    SAVED_MARK,
     check_config,
     check_files,
     check_finite,
@@ -31,7 +32,7 @@ from sktransfer.encoders.checks import (
     read_object,
     shards_of,
 )
-from sktransfer.encoders.handle import files_digest
+from sktransfer.encoders.digests import files_digest
 from sktransfer.encoders.lm_heads import (
     HeadForm,
     checkpoint_head,
@@ -39,10 +40,10 @@ from sktransfer.encoders.lm_heads import (
     saved_head,
     saved_tensors,
 )
-from sktransfer.encoders.protocol import SAVED_MARK, Encoder, EncoderFiles
 from sktransfer.encoders.seal import check_seal
-from sktransfer.encoders.split import SplitEncoder, halves_of, token_states
 from sktransfer.encoders.tokenizer import FastTokenizer
+from sktransfer.nn import Encoder, EncoderFiles
+from sktransfer.nn.split import SplitEncoder, halves_of, token_states
 from sktransfer.runtime import isolated_seed
 
 if TYPE_CHECKING:

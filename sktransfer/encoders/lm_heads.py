@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sktransfer.encoders.protocol import Encoder
+from sktransfer.nn.encoder import Encoder
 from sktransfer.nn.lm_head import LMHead, LMHeadShape
 
 # Where `EncoderHandle.save` puts the head in the weights of a Hugging Face checkpoint.

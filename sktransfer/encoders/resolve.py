@@ -14,11 +14,12 @@ from typing import Any
 from sktransfer.encoders import hub
 from sktransfer.encoders.checks import check_files
 from sktransfer.encoders.delta import DELTA_FILE, DeltaFolder, read_document
-from sktransfer.encoders.handle import EncoderHandle, file_digest
+from sktransfer.encoders.digests import file_digest
+from sktransfer.encoders.handle import EncoderHandle
 from sktransfer.encoders.huggingface import WEIGHTS_FILE, HuggingFaceFolder, weight_files
-from sktransfer.encoders.protocol import Encoder
 from sktransfer.encoders.saving import MANIFEST_FILE, ManifestFolder, read_manifest
 from sktransfer.encoders.static import StaticTable
+from sktransfer.nn.encoder import Encoder
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 

@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sktransfer.encoders.handle import EncoderHandle, files_digest
-from sktransfer.encoders.protocol import SAVED_MARK, Encoder, EncoderFiles
+from sktransfer.encoders.checks import SAVED_MARK
+from sktransfer.encoders.digests import files_digest
+from sktransfer.encoders.handle import EncoderHandle
 from sktransfer.encoders.seal import SEAL_FILE, check_seal, seal_folder
 from sktransfer.encoders.tokenizer import FastTokenizer
 from sktransfer.inputs.tokens import Tokenizer
+from sktransfer.nn import Encoder, EncoderFiles
 from sktransfer.runtime import isolated_seed, replaced_folder, write_file
 
 MANIFEST_FILE = "manifest.json"

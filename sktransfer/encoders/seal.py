@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sktransfer.encoders.handle import file_digest
+from sktransfer.encoders.digests import file_digest
 
 SEAL_FILE = "digests.json"
 

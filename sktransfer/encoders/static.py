@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sktransfer.encoders.handle import files_digest
+from sktransfer.encoders.digests import files_digest
 from sktransfer.encoders.lm_heads import HeadForm
-from sktransfer.encoders.protocol import Encoder
 from sktransfer.encoders.tokenizer import FastTokenizer
+from sktransfer.nn.encoder import Encoder
 
 # The table has no positions: windows only bound the memory that one text takes.
 WINDOW_LENGTH = 512

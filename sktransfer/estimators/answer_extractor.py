@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_consistent_length
 
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
-from sktransfer.estimators.base import BaseTransferEstimator, predicting
+from sktransfer.estimators.base import BaseTransferEstimator, weights_of
 from sktransfer.estimators.docstrings import documented
-from sktransfer.fitting.data import TextRows
+from sktransfer.estimators.encoding import predicting
+from sktransfer.estimators.targets import BaseTargets
+from sktransfer.fitting.data import LabeledTexts
 from sktransfer.inputs import (
     PassageFormat,
     Row,
@@ -59,10 +61,6 @@ class TransferAnswerExtractor(BaseTransferEstimator):
     >>> model.predict([("Where?", "Mary lives in Lima."), ("Where?", "Paul lives in Bonn.")])
     array(['Lima', 'Bonn'], dtype=object)
     """
-
-    _cut_message: ClassVar[str] = (
-        "{n} questions fill more than half of max_length={max_length} tokens and were cut."
-    )
 
     def __init__(
         self,
@@ -206,10 +204,10 @@ class TransferAnswerExtractor(BaseTransferEstimator):
         y: Any,
         sample_weight: Any,
     ) -> float:
-        expected = self._check_targets(y)
+        expected = self._targets(y).check(y)
         contexts, answers, _ = self._answers(X)
         check_consistent_length(answers, expected)
-        weights = self._check_weights(sample_weight, len(expected))
+        weights = weights_of(sample_weight, len(expected))
         values = [
             max(compare(answer, text) for text in texts)
             for answer, texts in zip(answers, accepted_texts(contexts, expected), strict=True)
@@ -219,18 +217,27 @@ class TransferAnswerExtractor(BaseTransferEstimator):
     def _row_format(self) -> RowFormat:
         return PassageFormat()
 
-    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[np.object_]:
+    def _targets(self, y: Any) -> AnswerTargets:
+        return AnswerTargets()
+
+
+class AnswerTargets(BaseTargets):
+    """Answers: texts, or characters of the context."""
+
+    def check(self, y: Any, *, name: str = "y") -> NDArray[np.object_]:
+        """Answers in one form."""
         return check_answers(y, name=name)
 
-    def _match_targets(
-        self, y: NDArray[Any], texts: Sequence[Row], *, name: str = "y"
-    ) -> NDArray[np.int64]:
+    def match(self, y: NDArray[Any], texts: Sequence[Row], *, name: str = "y") -> NDArray[np.int64]:
+        """Characters ``[start, stop)`` of the answers in their contexts."""
         return locate_answers(_contexts(texts), y, name=name)
 
-    def _make_task(self, rows: TextRows) -> Task:
+    def task(self, rows: LabeledTexts) -> Task:
+        """Extraction; rows without an answer let predictions abstain."""
         return AnswerTask(may_abstain=bool((rows.y[:, 1] < 0).any()))
 
-    def _task_attributes(self, task: Task) -> dict[str, Any]:
+    def attributes(self, task: Task) -> dict[str, Any]:
+        """`may_abstain_`."""
         assert isinstance(task, AnswerTask)
         return {"may_abstain_": task.may_abstain}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,12 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags, check_consistent_length, column_or_1d
 
-from sktransfer.estimators.base import BaseTransferEstimator, predicting
+from sktransfer.estimators.base import BaseTransferEstimator, weights_of
 from sktransfer.estimators.docstrings import documented
-from sktransfer.fitting.data import ScoredRows, TextRows
+from sktransfer.estimators.encoding import predicting
+from sktransfer.estimators.targets import BaseTargets
+from sktransfer.fitting.data import LabeledTexts
+from sktransfer.fitting.predictor import ScoredRows
 from sktransfer.inputs import ChoiceFormat, Row, RowFormat
 from sktransfer.tasks import ChoiceTask, Task
 
@@ -57,11 +60,6 @@ class TransferChoiceClassifier(ClassifierMixin, BaseTransferEstimator):
     >>> model.predict([["What do sheep eat?", "cars", None, "grass"]])
     array([2])
     """
-
-    _cut_message: ClassVar[str] = (
-        "{n} choices with their contexts are longer than max_length={max_length} tokens and were "
-        "cut."
-    )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -155,17 +153,37 @@ class TransferChoiceClassifier(ClassifierMixin, BaseTransferEstimator):
             Between 0 and 1.
         """
         scored = self._score_rows(X)
-        expected = self._check_targets(y)
+        targets = self._targets(y)
+        expected = targets.check(y)
         check_consistent_length(scored.rows, expected)
-        expected = self._match_targets(expected, scored.rows)
-        weights = self._check_weights(sample_weight, len(expected))
+        expected = targets.match(expected, scored.rows)
+        weights = weights_of(sample_weight, len(expected))
         chosen = self.classes_[self._table(scored).argmax(axis=1)]
         return float(np.average(chosen == expected, weights=weights))
 
     def _row_format(self) -> RowFormat:
         return ChoiceFormat()
 
-    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[np.int64]:
+    def _targets(self, y: Any) -> ChoiceTargets:
+        return ChoiceTargets()
+
+    def _scores(self, X: Any) -> NDArray[np.float32]:
+        return self._table(self._score_rows(X))
+
+    def _table(self, scored: ScoredRows) -> NDArray[np.float32]:
+        """Scores (n_rows, n_choices), minus infinity where a choice is missing."""
+        assert scored.encoded.units is not None
+        table = np.full((len(scored.rows), len(self.classes_)), -np.inf, dtype=np.float32)
+        rows = np.repeat(np.arange(len(table)), scored.encoded.n_units)
+        table[rows, scored.encoded.units.source[:, 0]] = scored.scores[:, 0]
+        return table
+
+
+class ChoiceTargets(BaseTargets):
+    """The number of the right choice of each row."""
+
+    def check(self, y: Any, *, name: str = "y") -> NDArray[np.int64]:
+        """Numbers of choices."""
         values = column_or_1d(y, warn=True).tolist()
         for row, value in enumerate(values):
             if not _is_number(value) or abs(value) > np.iinfo(np.int64).max:
@@ -175,9 +193,8 @@ class TransferChoiceClassifier(ClassifierMixin, BaseTransferEstimator):
                 )
         return np.array([int(value) for value in values], dtype=np.int64)
 
-    def _match_targets(
-        self, y: NDArray[Any], texts: Sequence[Row], *, name: str = "y"
-    ) -> NDArray[Any]:
+    def match(self, y: NDArray[Any], texts: Sequence[Row], *, name: str = "y") -> NDArray[Any]:
+        """Raise if a row lacks the choice that its target names."""
         for number, (row, choice) in enumerate(zip(texts, y.tolist(), strict=True)):
             if not 0 <= choice < len(row) - 1:
                 raise ValueError(
@@ -191,23 +208,14 @@ class TransferChoiceClassifier(ClassifierMixin, BaseTransferEstimator):
                 )
         return y
 
-    def _make_task(self, rows: TextRows) -> Task:
-        return ChoiceTask(self._row_format().n_columns(rows.texts) - 1)
+    def task(self, rows: LabeledTexts) -> Task:
+        """Choice among the columns after the context."""
+        return ChoiceTask(ChoiceFormat().n_columns(rows.texts) - 1)
 
-    def _task_attributes(self, task: Task) -> dict[str, Any]:
+    def attributes(self, task: Task) -> dict[str, Any]:
+        """`classes_`."""
         assert isinstance(task, ChoiceTask)
         return {"classes_": task.classes}
-
-    def _scores(self, X: Any) -> NDArray[np.float32]:
-        return self._table(self._score_rows(X))
-
-    def _table(self, scored: ScoredRows) -> NDArray[np.float32]:
-        """Scores (n_rows, n_choices), minus infinity where a choice is missing."""
-        assert scored.encoded.units is not None
-        table = np.full((len(scored.rows), len(self.classes_)), -np.inf, dtype=np.float32)
-        rows = np.repeat(np.arange(len(table)), scored.encoded.n_units)
-        table[rows, scored.encoded.units.source[:, 0]] = scored.scores[:, 0]
-        return table
 
 
 def _is_number(value: object) -> bool:

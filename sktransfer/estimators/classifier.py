@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import os
-import warnings
-from typing import Any, Literal, Self
+from numbers import Real
+from typing import Any, ClassVar, Literal, Self
 
 import joblib
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
 
-from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle, Tokenizer
-from sktransfer.estimators.base import predicting
+from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
+from sktransfer.estimators.base import check_task, weights_of
 from sktransfer.estimators.docstrings import documented
+from sktransfer.estimators.encoding import predicting
+from sktransfer.estimators.parameters import Constraints
+from sktransfer.estimators.sklearn_private import Interval, StrOptions
+from sktransfer.estimators.targets import ClassTargets
 from sktransfer.estimators.text import BaseTextEstimator
-from sktransfer.fitting.data import FitContext, TextRows
-from sktransfer.inputs import (
-    check_class_weight,
-    check_indicators,
-    check_labels,
-    content_ids,
-    label_words,
-)
-from sktransfer.tasks import ClassificationTask, MultilabelTask, Task, check_classes
-
-_CONTRASTED_ROWS = 16
-# A label says more about its class than one row does.
-_LABEL_TEXT_COPIES = 2
-# An encoder that must spell labels in pieces ("des", "##c") does not know them: abbreviations.
-_MOST_PIECES_PER_WORD = 1.5
-_ONE_LABEL_EACH = (
-    "Every row of y has exactly one 1, but columns of 0 and 1 are labels of which a text may have "
-    "any number. If each text has one label, pass it as such: y.argmax(axis=1)."
-)
+from sktransfer.inputs import check_labels
 
 
 @documented
@@ -92,6 +77,13 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
     >>> clf.predict(["what a beautiful movie", "boring"])
     array(['good', 'bad'], dtype='<U4')
     """
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        **BaseTextEstimator._parameter_constraints,
+        "label_texts": [dict, StrOptions({"auto"}), None],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "contrastive_weight": [Interval(Real, 0, None, closed="left")],
+    }
 
     def __init__(
         self,
@@ -213,12 +205,13 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
                     f"{list(known)!r}."
                 )
         reset = not hasattr(self, "model_")
-        rows = self._check_training_rows(X, y, sample_weight, reset=reset)
+        targets = self._targets(y)
+        rows = self._check_training_rows(X, y, sample_weight, targets, reset=reset)
         if rows.y.ndim == 2:
-            raise ValueError("partial_fit learns one label a row; pass multilabel y to fit.")
-        task = self._task(known, len(rows.texts))
-        self._check_task(task, rows, sample_weight)
-        self._continue(rows, task, X)
+            raise ValueError("partial_fit learns one label per row; pass multilabel y to fit.")
+        task = targets.task_of(known, len(rows))
+        check_task(task, targets, rows, sample_weight)
+        self._continue(rows, task, targets, X)
         return self
 
     @predicting
@@ -312,127 +305,9 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         float
             Between 0 and 1.
         """
-        y = self._check_targets(y)
-        return float(super().score(X, y, self._check_weights(sample_weight, len(y))))
+        y = self._targets(y).check(y)
+        return float(super().score(X, y, weights_of(sample_weight, len(y))))
 
-    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[Any]:
-        if issparse(y) or _has_columns(y, name):
-            return check_indicators(y, name=name)
-        return check_labels(y, name=name)
-
-    def _make_task(self, rows: TextRows) -> Task:
-        y = rows.y
-        if y.ndim == 2:
-            if len(y) > 1 and (y.sum(axis=1) == 1).all():
-                warnings.warn(_ONE_LABEL_EACH, UserWarning, stacklevel=6)
-            return MultilabelTask(self._value_weights(rows))
-        is_warm = self.warm_start and hasattr(self, "model_")
-        return self._task(check_classes(y, self.classes_ if is_warm else None), len(y))
-
-    def _task(self, classes: NDArray[Any], n_rows: int) -> ClassificationTask:
-        # Contrast teaches what a class is while a few rows must show it; where there are many,
-        # the cross-entropy does, and keeps the probabilities.
-        share = min(1.0, _CONTRASTED_ROWS * len(classes) / n_rows)
-        return ClassificationTask(classes, contrastive_weight=share * self.contrastive_weight)
-
-    def _value_weights(self, rows: TextRows) -> NDArray[np.float64]:
-        """Weight (2, n_labels) of each label's absence and presence."""
-        n_labels = rows.y.shape[1]
-        if self.class_weight is None:
-            return np.ones((2, n_labels))
-        if self.class_weight == "balanced":
-            present = rows.weights @ rows.y
-            totals = np.stack([rows.weights.sum() - present, present])
-            return np.asarray(rows.weights.sum() / (2 * np.maximum(totals, rows.weights.min())))
-        if not isinstance(self.class_weight, list) or len(self.class_weight) != n_labels:
-            raise ValueError(
-                f"class_weight must be 'balanced' or a list of {n_labels} dicts {{0: weight, "
-                f"1: weight}}, one for each column of y, got {self.class_weight!r}."
-            )
-        weights = [
-            check_class_weight(each, (0, 1), name=f"class_weight[{label}]")
-            for label, each in enumerate(self.class_weight)
-        ]
-        for label, values in enumerate(rows.y.T):
-            if not weights[label][values].any():
-                raise ValueError(
-                    f"class_weight[{label}] is zero for every row of column {label} of y: give 0 "
-                    "or 1 a positive weight."
-                )
-        return np.stack(weights, axis=1)
-
-    def _rows_of_targets(self, session: FitContext) -> TextRows:
-        rows = session.rows
-        # A label may say what a text is about, not how several stand to each other.
-        if not isinstance(rows.texts[0], str):
-            return rows
-        labels = np.unique(rows.y)
-        texts = self._texts_of(labels.tolist(), session.tokenizer)
-        if not texts:
-            return rows
-        told = labels[[label in texts for label in labels.tolist()]]
-        return rows.append(
-            list(texts.values()) * _LABEL_TEXT_COPIES, np.tile(told, _LABEL_TEXT_COPIES)
-        )
-
-    def _texts_of(self, labels: list[Any], tokenizer: Tokenizer) -> dict[Any, str]:
-        """Text of each label that has one, in the order of `labels`."""
-        if self.label_texts is None:
-            return {}
-        if self.label_texts == "auto":
-            words = label_words(labels)
-            if words is None or _pieces_per_word(words, tokenizer) > _MOST_PIECES_PER_WORD:
-                return {}
-            return dict(zip(labels, words, strict=True))
-        texts = {label: self.label_texts[label] for label in labels if label in self.label_texts}
-        if not texts:
-            raise ValueError(
-                f"label_texts has none of the labels of y, {labels!r}; its keys are "
-                f"{list(self.label_texts)!r}."
-            )
-        for label, text in texts.items():
-            if not isinstance(text, str):
-                raise TypeError(f"label_texts[{label!r}] must be a string, got {text!r}.")
-        return texts
-
-    def _target_weights(self, rows: TextRows, task: Task) -> NDArray[np.float64]:
-        if self.class_weight is None or isinstance(task, MultilabelTask):
-            return rows.weights
-        assert isinstance(task, ClassificationTask)
-        codes = task.encode(rows.y).numpy()
-        if self.class_weight == "balanced":
-            # By weight, not by count: a row of weight 2 is two rows.
-            totals = np.bincount(codes, weights=rows.weights)
-            factors = totals.sum() / (np.count_nonzero(totals) * np.where(totals, totals, np.inf))
-        else:
-            factors = check_class_weight(self.class_weight, task.classes.tolist())
-        weights = np.asarray(rows.weights * factors[codes])
-        if not weights.any():
-            raise ValueError(
-                "class_weight is zero for every row: give a positive weight to at least one of the "
-                f"labels {np.unique(rows.y).tolist()!r}."
-            )
-        return weights
-
-    def _strata(self, rows: TextRows) -> NDArray[Any] | None:
-        return rows.y if rows.y.ndim == 1 else None
-
-    def _task_attributes(self, task: Task) -> dict[str, Any]:
-        assert isinstance(task, (ClassificationTask, MultilabelTask))
-        return {"classes_": task.classes}
-
-
-def _has_columns(y: Any, name: str) -> bool:
-    try:
-        shape = np.asarray(y).shape
-    except ValueError:
-        raise ValueError(
-            f"{name} has rows of unlike length: pass one label per row, or for any number of "
-            f"labels per row MultiLabelBinarizer().fit_transform({name})."
-        ) from None
-    return len(shape) == 2 and shape[1] > 1
-
-
-def _pieces_per_word(texts: list[str], tokenizer: Tokenizer) -> float:
-    n_pieces = sum(len(ids) for ids in content_ids(tokenizer, texts))
-    return n_pieces / sum(len(text.split()) for text in texts)
+    def _targets(self, y: Any) -> ClassTargets:
+        known = self.classes_ if self.warm_start and hasattr(self, "model_") else None
+        return ClassTargets(self.label_texts, self.class_weight, self.contrastive_weight, known)

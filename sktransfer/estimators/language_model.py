@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -16,26 +17,39 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 
-from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
-from sktransfer.estimators.base import BaseTransferEstimator, draw_seed, fit_context, predicting
+from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle, resolve_encoder
 from sktransfer.estimators.docstrings import documented
-from sktransfer.estimators.pretraining import SCORING_SEED, BaseLanguageModel
+from sktransfer.estimators.encoding import BaseEncoderEstimator, draw_seed, predicting
+from sktransfer.estimators.parameters import TRAINING, Constraints
 from sktransfer.estimators.saving import read_estimator, write_estimator
+from sktransfer.estimators.sklearn_private import Interval, StrOptions, fit_context
 from sktransfer.fitting.callbacks import FitCallbacks, with_callbacks
-from sktransfer.inputs import distinct
-from sktransfer.language.build import (
-    LanguageRun,
-    PretrainingStart,
-    continue_text,
-    cross_entropy_of,
-    directions_of,
+from sktransfer.fitting.pretraining import (
+    SCORING_SEED,
+    PretrainingJob,
+    language_model,
+    run_pretraining,
 )
+from sktransfer.inputs import RowFormat, TextFormat
+from sktransfer.language.build import (
+    ARCHITECTURES,
+    PretrainingStart,
+    Sizes,
+    directions_of,
+    from_checkpoint,
+    from_scratch,
+    learning_rate_for,
+)
+from sktransfer.language.corpus import Corpus, check_corpus
+from sktransfer.language.generate import continue_text
+from sktransfer.language.train import BATCH_SIZE, LanguageRun, LanguageTask, cross_entropy_of
 from sktransfer.runtime import (
     isolated_seed,
     resolve_device,
     resolve_precision,
     usual_numerics,
 )
+from sktransfer.training import TrainingPlan
 
 
 def _is_causal(model: LanguageModel) -> bool:
@@ -43,7 +57,7 @@ def _is_causal(model: LanguageModel) -> bool:
 
 
 @documented
-class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLanguageModel):
+class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncoderEstimator):
     """Language model of raw texts: a checkpoint adapted to them, or a network of your own.
 
     No labels are needed. What it learnt is for other estimators: its `encoder_` is an `encoder`
@@ -135,10 +149,24 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
     >>> clf = TransferTextClassifier(lm.encoder_, pooling="concat", max_epochs=0)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseTransferEstimator._parameter_constraints,
-        "learning_rate": [*BaseTransferEstimator._parameter_constraints["learning_rate"], None],
-        "max_epochs": BaseTransferEstimator._parameter_constraints["max_epochs"][1:],  # no "auto"
+    _parameter_constraints: ClassVar[Constraints] = {
+        **TRAINING,
+        "architecture": [StrOptions(set(ARCHITECTURES)), None],
+        "direction": [StrOptions({"forward", "backward", "both"})],
+        "tokens": [StrOptions({"auto", "word", "bpe", "wordpiece"})],
+        "vocab_size": [Interval(Integral, 8, None, closed="left"), None],
+        "min_frequency": [Interval(Integral, 1, None, closed="left")],
+        "embedding_size": [Interval(Integral, 1, None, closed="left")],
+        "hidden_size": [Interval(Integral, 1, None, closed="left")],
+        "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "n_heads": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "mask_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "whole_words": ["boolean"],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "learning_rate": [*TRAINING["learning_rate"], None],
+        "checkpoint": [None, str, os.PathLike],
+        "checkpoint_seconds": [Interval(Real, 0, None, closed="left")],
     }
 
     def __init__(
@@ -194,7 +222,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         self.gradual_unfreezing = gradual_unfreezing
         self.max_epochs = max_epochs
         self.batch_size = batch_size
-        self.learning_rate = learning_rate  # type: ignore[assignment]
+        self.learning_rate = learning_rate
         self.layer_decay = layer_decay
         self.weight_decay = weight_decay
         self.schedule = schedule
@@ -255,14 +283,22 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         watched = None if X_val is None else fitted._corpus(X_val, name="X_val")
         if self.early_stopping and watched is None:
             raise ValueError("early_stopping=True needs X_val, the texts to score, in fit.")
-        seed = self._draw_seed()
+        seed = draw_seed(self.random_state)
+        callbacks = FitCallbacks(self, X, y, None, 1)
         with usual_numerics(), isolated_seed(seed, resolve_device(self.device)):
             start = self._start(corpus)
-            plan = self._language_plan(start, from_scratch=self.architecture is not None)
-            tasks = FitCallbacks(self, plan.n_epochs * len(start.encoders), X, y, None)
-            attributes, interruption = self._learn(start, corpus, plan, seed, watched, tasks)
-        tasks.end_fit(lambda: {**attributes, "n_features_in_": 1})
-        self._adopt(attributes, X, 1, interruption)
+            job = PretrainingJob(
+                start,
+                corpus,
+                watched,
+                self._plan(start),
+                self._language_task(),
+                self.get_params(deep=False),
+                seed,
+            )
+            result = run_pretraining(job, callbacks)
+        callbacks.end_fit(result.attributes)
+        self._adopt(result.attributes, X, 1, result.interruption)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -282,17 +318,18 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         """
         self._validate_params()
         corpus = self._corpus(X, reset=not hasattr(self, "model_"))
-        seed = self._draw_seed()
+        seed = draw_seed(self.random_state)
         with usual_numerics(), isolated_seed(seed, resolve_device(self.device)):
             if hasattr(self, "model_"):
                 encoders = directions_of(copy.deepcopy(self.model_.encoder))
                 start = PretrainingStart(self.encoder_name_, self.tokenizer_, encoders)
             else:
                 start = self._start(corpus)
-            plan = self._language_plan(start, from_scratch=self.architecture is not None)
-            plan = replace(plan, n_epochs=1, schedule="constant", warmup_fraction=0.0)
-            attributes, interruption = self._learn(start, corpus, plan, seed, None, None)
-        self._adopt(attributes, X, 1, interruption)
+            plan = replace(self._plan(start), n_epochs=1, schedule="constant", warmup_fraction=0.0)
+            parameters = self.get_params(deep=False)
+            job = PretrainingJob(start, corpus, None, plan, self._language_task(), parameters, seed)
+            result = run_pretraining(job)
+        self._adopt(result.attributes, X, 1, result.interruption)
         return self
 
     @predicting
@@ -318,9 +355,11 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         corpus = self._corpus(X)
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device, training=False)
-        ways = directions_of(self.model_.encoder)
         run = LanguageRun(self.tokenizer_, self._language_task(), device, dtype)
-        return -float(np.mean([cross_entropy_of(way, corpus, run, SCORING_SEED) for way in ways]))
+        directions = directions_of(self.model_.encoder)
+        return -float(
+            np.mean([cross_entropy_of(one, corpus, run, SCORING_SEED) for one in directions])
+        )
 
     def perplexity(self, X: Any) -> float:
         """Exponential of the cross-entropy per token: among how many tokens the model wavers.
@@ -352,11 +391,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         ndarray of shape (n_samples, hidden_size), float32
             Features, as of a `TransferTextVectorizer` with the `encoder_`.
         """
-        texts = self._check_rows(X, reset=False)
-        rows = self._encode(texts, self.model_, self.tokenizer_)
-        first, inverse = distinct(texts)
-        features: NDArray[np.float32] = self._features(rows.take(first)).numpy()[:, 0]
-        return features[inverse]
+        return self._predictor().features(self._check_rows(X, reset=False))
 
     @available_if(_is_causal)
     @predicting
@@ -392,9 +427,9 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
                 f"n_tokens={n_tokens!r}, temperature={temperature!r}."
             )
         rng = np.random.default_rng(draw_seed(random_state))
-        way = directions_of(self.model_.encoder)[0]
+        encoder = directions_of(self.model_.encoder)[0]
         return continue_text(
-            way, self.tokenizer_, prompt, n_tokens, temperature=temperature, rng=rng
+            encoder, self.tokenizer_, prompt, n_tokens, temperature=temperature, rng=rng
         )
 
     @predicting
@@ -433,8 +468,75 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseLangu
         encoder, tokenizer = handle.load(lm_head=True)
         for name, value in fitted.items():
             setattr(model, name, value)
-        with usual_numerics(), isolated_seed(SCORING_SEED, resolve_device("cpu")):
-            model.model_ = model._new_model(encoder, 1)
+        with usual_numerics():
+            model.model_ = language_model(encoder, model._fit_parameters())
+        model.task_ = None
         model.tokenizer_, model.encoder_name_ = tokenizer, handle.name
         model.n_features_in_ = 1
         return model
+
+    def _corpus(self, X: Any, *, name: str = "X", reset: bool = False) -> Corpus:
+        """Texts of `X`; the one place where the form of the input is read for training."""
+        if not reset:
+            self._check_names(X, name)
+        return check_corpus(X, name=name)
+
+    def _row_format(self) -> RowFormat:
+        return TextFormat()
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.model_.head.linear.in_features)
+
+    def _reads_forward(self) -> bool:
+        if hasattr(self, "model_"):
+            return directions_of(self.model_.encoder)[0].is_causal
+        return self.architecture in ("awd_lstm", "gpt") and self.direction != "backward"
+
+    def _start(self, corpus: Corpus) -> PretrainingStart:
+        """Tokenizer and encoders before the training."""
+        if self.architecture is None:
+            if self.direction != "forward":
+                raise ValueError(
+                    f"direction={self.direction!r} is for architecture='awd_lstm'; a checkpoint "
+                    "has the direction that it was trained with."
+                )
+            return from_checkpoint(resolve_encoder(self.encoder))
+        sizes = Sizes(
+            self.embedding_size,
+            self.hidden_size,
+            self.n_layers,
+            self.n_heads,
+            self.max_length,
+            self.dropout,
+        )
+        return from_scratch(
+            self.architecture,
+            corpus,
+            sizes,
+            direction=self.direction,
+            tokens=self.tokens,
+            vocab_size=self.vocab_size,
+            min_frequency=self.min_frequency,
+        )
+
+    def _plan(self, start: PretrainingStart) -> TrainingPlan:
+        rate = self.learning_rate
+        if rate is None:
+            is_new = self.architecture is not None
+            rate = learning_rate_for(start.encoders[0], from_scratch=is_new)
+        return TrainingPlan(
+            n_epochs=int(self.max_epochs),
+            batch_size=self._language_task().batch_size,
+            learning_rate=rate,
+            layer_decay=self.layer_decay,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+            warmup_fraction=self.warmup_fraction,
+            trainable_layers=self.trainable_layers,
+            gradual_unfreezing=self.gradual_unfreezing,
+        )
+
+    def _language_task(self) -> LanguageTask:
+        size = BATCH_SIZE if self.batch_size == "auto" else self.batch_size
+        return LanguageTask(int(size), self.max_length, self.mask_fraction, self.whole_words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import joblib
 import numpy as np
@@ -12,12 +12,14 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
-from sktransfer.estimators.base import predicting
+from sktransfer.estimators.base import weights_of
 from sktransfer.estimators.docstrings import documented
+from sktransfer.estimators.encoding import predicting
+from sktransfer.estimators.parameters import Constraints
+from sktransfer.estimators.sklearn_private import StrOptions
+from sktransfer.estimators.targets import NumberTargets
 from sktransfer.estimators.text import BaseTextEstimator
-from sktransfer.fitting.data import TextRows
-from sktransfer.inputs import check_numbers
-from sktransfer.tasks import RegressionTask, Task
+from sktransfer.tasks import LOSSES
 
 
 @documented
@@ -51,6 +53,11 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
     >>> bool(good > bad)
     True
     """
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        **BaseTextEstimator._parameter_constraints,
+        "loss": [StrOptions(set(LOSSES))],
+    }
 
     def __init__(
         self,
@@ -161,12 +168,8 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         float
             At most 1; 0 for predictions no better than the mean of `y`.
         """
-        y = self._check_targets(y)
-        return float(super().score(X, y, self._check_weights(sample_weight, len(y))))
+        y = self._targets(y).check(y)
+        return float(super().score(X, y, weights_of(sample_weight, len(y))))
 
-    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[np.float64]:
-        # A column is one target, as in scikit-learn's own regressors; it comes back as one.
-        return check_numbers(y, name=name)
-
-    def _make_task(self, rows: TextRows) -> Task:
-        return RegressionTask(rows.y, rows.weights, loss=self.loss)
+    def _targets(self, y: Any) -> NumberTargets:
+        return NumberTargets(self.loss)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import joblib
 import numpy as np
 from numpy.typing import NDArray
 
 from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
-from sktransfer.estimators.base import BaseTransferEstimator, fit_context, predicting
+from sktransfer.estimators.base import BaseTransferEstimator
+from sktransfer.estimators.encoding import predicting
+from sktransfer.estimators.parameters import PREDICTION, SUPERVISED, TEXT, Constraints
+from sktransfer.estimators.sklearn_private import fit_context
 from sktransfer.fitting.callbacks import with_callbacks
-from sktransfer.fitting.onnx import Ending, onnx_arrays, write_onnx
+from sktransfer.fitting.onnx import onnx_arrays, write_onnx
 from sktransfer.inputs import RowFormat, TextFormat
 
 
 class BaseTextEstimator(BaseTransferEstimator):
     """Estimator of rows of one text or of several columns, each row scored as a whole."""
+
+    _parameter_constraints: ClassVar[Constraints] = {**SUPERVISED, **TEXT, **PREDICTION}
 
     def __init__(
         self,
@@ -174,18 +178,7 @@ class BaseTextEstimator(BaseTransferEstimator):
         texts = [" ".join(["a"] * 4 * self.max_length), "a b c"]
         n_columns = self.n_features_in_
         example: Any = texts if n_columns == 1 else [tuple([text] * n_columns) for text in texts]
-        rows = self._encode(example, self.model_, self.tokenizer_)
-        task = self.task_
-        n_outputs = self.model_.head.linear.out_features
-        blend = None
-        if self.lexical_ is not None:
-            blend = functools.partial(task.blend, weight=self.lexical_weight)
-        ending = Ending.of(
-            blend,
-            np.broadcast_to(getattr(task, "scale", 1.0), n_outputs),
-            np.broadcast_to(getattr(task, "centre", 0.0), n_outputs),
-        )
-        write_onnx(self.model_, rows, self.tokenizer_.pad_id, ending, path)
+        write_onnx(self._predictor(), example, path)
 
     @predicting
     def onnx_inputs(self, X: Any) -> dict[str, NDArray[Any]]:
@@ -204,12 +197,7 @@ class BaseTextEstimator(BaseTransferEstimator):
             up with -1; for rows of several texts ``segment_ids``; and where there is a lexical
             channel, its ``lexical_scores`` (n_samples, n_outputs).
         """
-        texts = self._check_rows(X, reset=False)
-        rows = self._encode(texts, self.model_, self.tokenizer_)
-        arrays = onnx_arrays(rows, self.tokenizer_.pad_id)
-        if self.lexical_ is not None:
-            arrays["lexical_scores"] = self.lexical_.scores(texts)
-        return arrays
+        return onnx_arrays(self._predictor(), self._check_rows(X, reset=False))
 
     def _row_format(self) -> RowFormat:
         return TextFormat(self.long_texts, self.symmetric)

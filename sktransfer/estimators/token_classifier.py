@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags, check_consistent_length
 
-from sktransfer.estimators.base import BaseTransferEstimator, predicting
+from sktransfer.estimators.base import BaseTransferEstimator, weights_of
 from sktransfer.estimators.docstrings import documented
-from sktransfer.fitting.data import TextRows
+from sktransfer.estimators.encoding import predicting
+from sktransfer.estimators.targets import BaseTargets
+from sktransfer.fitting.data import LabeledTexts
 from sktransfer.inputs import Row, RowFormat, WordFormat, check_tags, check_tags_of_words
 from sktransfer.tasks import TaggingTask, Task, check_classes, tag_score
 
@@ -108,10 +111,11 @@ class TransferTokenClassifier(BaseTransferEstimator):
             From 0 to 1.
         """
         scored = self._score_rows(X)
-        true = self._check_targets(y)
+        targets = self._targets(y)
+        true = targets.check(y)
         check_consistent_length(scored.rows, true)
-        true = self._match_targets(true, scored.rows)
-        weights = self._check_weights(sample_weight, len(true))
+        true = targets.match(true, scored.rows)
+        weights = weights_of(sample_weight, len(true))
         if not weights @ np.array([len(tags) for tags in true]):
             raise ValueError("X has no words to score: give at least one row with words.")
         predicted = [self.task_.decode(scores) for scores in scored.by_row()]
@@ -120,35 +124,56 @@ class TransferTokenClassifier(BaseTransferEstimator):
     def _row_format(self) -> RowFormat:
         return WordFormat()
 
-    def _check_training_rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> TextRows:
-        return _with_words(super()._check_training_rows(X, y, sample_weight, reset=reset), "X")
+    def _check_training_rows(
+        self, X: Any, y: Any, sample_weight: Any, targets: BaseTargets, *, reset: bool
+    ) -> LabeledTexts:
+        rows = super()._check_training_rows(X, y, sample_weight, targets, reset=reset)
+        return _with_words(rows, "X")
 
-    def _check_validation(self, X_val: Any, y_val: Any, task: Task) -> TextRows | None:
-        rows = super()._check_validation(X_val, y_val, task)
+    def _check_validation(
+        self, X_val: Any, y_val: Any, targets: BaseTargets, task: Task
+    ) -> LabeledTexts | None:
+        rows = super()._check_validation(X_val, y_val, targets, task)
         return None if rows is None else _with_words(rows, "X_val")
 
-    def _check_targets(self, y: Any, *, name: str = "y") -> NDArray[Any]:
+    def _targets(self, y: Any) -> TagTargets:
+        return TagTargets(self.classes_ if self.warm_start and hasattr(self, "model_") else None)
+
+
+@dataclass(frozen=True)
+class TagTargets(BaseTargets):
+    """A tag for each word of a row.
+
+    Parameters
+    ----------
+    known : ndarray of shape (n_tags,), default=None
+        Tags of the fit before, if it is gone on from.
+    """
+
+    known: NDArray[Any] | None = None
+
+    def check(self, y: Any, *, name: str = "y") -> NDArray[Any]:
+        """Lists of tags."""
         return check_tags(y, name=name)
 
-    def _match_targets(
-        self, y: NDArray[Any], texts: Sequence[Row], *, name: str = "y"
-    ) -> NDArray[Any]:
+    def match(self, y: NDArray[Any], texts: Sequence[Row], *, name: str = "y") -> NDArray[Any]:
+        """Raise if a row has more or fewer tags than words."""
         check_tags_of_words(texts, y, name=name)
         return y
 
-    def _make_task(self, rows: TextRows) -> Task:
-        labels = np.array([tag for tags in rows.y for tag in tags])
-        is_warm = self.warm_start and hasattr(self, "model_")
-        classes = check_classes(labels, self.classes_ if is_warm else None)
+    def task(self, rows: LabeledTexts) -> Task:
+        """Tagging with the tags of the rows."""
+        classes = check_classes(np.array([tag for tags in rows.y for tag in tags]), self.known)
         words_per_row = np.average([len(tags) for tags in rows.y], weights=rows.weights)
         return TaggingTask(classes, float(words_per_row))
 
-    def _task_attributes(self, task: Task) -> dict[str, Any]:
+    def attributes(self, task: Task) -> dict[str, Any]:
+        """`classes_`."""
         assert isinstance(task, TaggingTask)
         return {"classes_": task.classes}
 
 
-def _with_words(rows: TextRows, name: str) -> TextRows:
+def _with_words(rows: LabeledTexts, name: str) -> LabeledTexts:
     """Rows that have words; the others have nothing to learn from."""
     kept = np.flatnonzero([len(words) for words in rows.texts])
     if not len(kept):

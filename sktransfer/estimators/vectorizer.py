@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any, Literal, Self
+from numbers import Integral
+from typing import Any, ClassVar, Literal, Self
 
 import joblib
 import numpy as np
@@ -14,17 +15,23 @@ from sklearn.preprocessing import normalize as to_unit_length
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_consistent_length
 
-from sktransfer.encoders import DEFAULT_ENCODER, Encoder, EncoderHandle, resolve_encoder
-from sktransfer.estimators.base import in_parts, predicting
+from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle, resolve_encoder
+from sktransfer.estimators.base import BaseTransferEstimator, weights_of
 from sktransfer.estimators.docstrings import documented
-from sktransfer.estimators.guided import BaseGuided
-from sktransfer.inputs import RowFormat, TextFormat, distinct
-from sktransfer.nn import TransferModel
+from sktransfer.estimators.encoding import draw_seed, in_parts, predicting
+from sktransfer.estimators.parameters import SUPERVISED, TEXT, Constraints
+from sktransfer.estimators.sklearn_private import fit_context
+from sktransfer.estimators.targets import BaseTargets, targets_of
+from sktransfer.fitting.callbacks import with_callbacks
+from sktransfer.fitting.context import new_model, pretrained_state
+from sktransfer.inputs import RowFormat, TextFormat
 from sktransfer.runtime import isolated_seed, resolve_device, usual_numerics
 
 
 @documented
-class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGuided):
+class TransferTextVectorizer(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTransferEstimator
+):
     """Texts to dense features, from a pretrained language model.
 
     Without `y`, or with ``max_epochs=0``, the features are those of the pretrained encoder, and
@@ -60,6 +67,13 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     >>> bool(features[0] @ features[1] > features[0] @ features[2])
     True
     """
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        **SUPERVISED,
+        **TEXT,
+        "layer": [Integral],
+        "normalize": ["boolean"],
+    }
 
     def __init__(
         self,
@@ -149,9 +163,16 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if y is None or self.max_epochs == 0:
             self._load(X, y, sample_weight, X_val, y_val)
             return self
-        with self._guided(y):
-            super().fit(X, y, sample_weight, X_val, y_val)
+        self._tune(X, y, sample_weight, X_val, y_val)
         return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def _tune(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> Self:
+        return self._fit(X, y, sample_weight, X_val, y_val)
+
+    def _targets(self, y: Any) -> BaseTargets:
+        return targets_of(y)
 
     def fit_transform(
         self, X: Any, y: Any = None, sample_weight: Any = None, X_val: Any = None, y_val: Any = None
@@ -194,14 +215,9 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def _transform(self, X: Any) -> NDArray[np.float32]:
         texts = self._check_rows(X, reset=False)
-        rows = self._encode(texts, self.model_, self.tokenizer_)
-        self._warn_of_cuts(self.model_, rows)
-        first, inverse = distinct(texts)
         # Features are what it is fitted for, as a step of searches over what comes behind.
-        features = self._features(rows.take(first), writes=True).numpy()[:, 0]
-        if self.normalize:
-            features = to_unit_length(features)
-        return features[inverse]
+        features = self._predictor().features(texts, writes=True)
+        return to_unit_length(features) if self.normalize else features
 
     @property
     def _n_features_out(self) -> int:
@@ -214,7 +230,7 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             X = list(X)
         texts = self._check_rows(X, reset=True)
         check_consistent_length(texts, y)
-        self._check_weights(sample_weight, len(texts))
+        weights_of(sample_weight, len(texts))
         n_columns = self._row_format().n_columns(texts)
         if X_val is not None:
             fitted = self._as_fitted_to(X, n_columns)
@@ -230,23 +246,13 @@ class TransferTextVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if not (self.warm_start and hasattr(self, "model_")):
             source = resolve_encoder(self.encoder)
             encoder, tokenizer = source.load_shared()
-            with isolated_seed(self._draw_seed(), resolve_device("cpu")):
-                attributes["model_"] = self._new_model(encoder, 1)
-            attributes["model_"].pretrained = self._new_pretrained(source, encoder)
+            with isolated_seed(draw_seed(self.random_state), resolve_device("cpu")):
+                model = new_model(encoder, 1, self._fit_parameters())
+            model.pretrained = pretrained_state(source, encoder, self.memory)
+            attributes["model_"] = model
             attributes["tokenizer_"] = tokenizer
             attributes["encoder_name_"] = source.name
         self._adopt(attributes, X, n_columns)
 
     def _row_format(self) -> RowFormat:
         return TextFormat(self.long_texts, self.symmetric)
-
-    def _new_model(self, encoder: Encoder, n_outputs: int) -> TransferModel:
-        model = super()._new_model(encoder, n_outputs)
-        n_states = 1 + len(encoder.layers())
-        if not -n_states <= self.layer < n_states:
-            raise ValueError(
-                f"layer={self.layer} is none of this encoder, which has {n_states}: from 0, the "
-                f"embeddings, to {n_states - 1}, or from {-n_states} to -1."
-            )
-        model.n_skipped = (-1 - self.layer) % n_states
-        return model

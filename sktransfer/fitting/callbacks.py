@@ -18,30 +18,33 @@ except ImportError:  # scikit-learn < 1.9
         return method
 
 
-__all__ = ["CallbackSupportMixin", "EpochTasks", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "FitCallbacks", "with_callbacks"]
 
 
 class FitCallbacks:
-    """Reports the epochs of one `fit` to the callbacks of an estimator.
+    """Reports one `fit` and its epochs to the callbacks of an estimator.
 
     Parameters
     ----------
     estimator : estimator
         The estimator that is being fitted.
-    n_epochs : int
-        Epochs planned.
-    X, y : array-like
+    X, y, sample_weight : array-like
         What `fit` was given.
-    sample_weight : array-like or None
-        What `fit` was given.
+    n_columns : int
+        Columns of `X`, which reconstructed estimators know.
     """
 
-    def __init__(self, estimator: Any, n_epochs: int, X: Any, y: Any, sample_weight: Any) -> None:
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, n_columns: int) -> None:
         self._estimator, self._X, self._y = estimator, X, y
         self._metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        initialise = getattr(estimator, "_init_callback_context", None)
-        self._context = initialise(max_subtasks=n_epochs) if initialise else None
+        self._columns = {"n_features_in_": n_columns}
+        self._context: Any = None
         self._epoch: Any = None
+
+    def begin_fit(self, n_epochs: int) -> None:
+        """Open the task of `fit`, of at most `n_epochs` epochs."""
+        initialize = getattr(self._estimator, "_init_callback_context", None)
+        self._context = initialize(max_subtasks=n_epochs) if initialize else None
         if self._context is not None:
             self._begin(self._context)
 
@@ -60,10 +63,10 @@ class FitCallbacks:
         """
         return False if self._context is None else self._end(self._epoch, fitted_attributes)
 
-    def end_fit(self, fitted_attributes: Callable[[], dict[str, Any]]) -> None:
+    def end_fit(self, fitted_attributes: dict[str, Any]) -> None:
         """Close the task of `fit`."""
         if self._context is not None:
-            self._end(self._context, fitted_attributes)
+            self._end(self._context, lambda: fitted_attributes)
 
     def _begin(self, context: Any) -> Any:
         return context.call_on_fit_task_begin(
@@ -76,6 +79,6 @@ class FitCallbacks:
             X=self._X,
             y=self._y,
             metadata=self._metadata,
-            reconstruction_attributes=fitted_attributes,
+            reconstruction_attributes=lambda: {**fitted_attributes(), **self._columns},
         )
         return bool(stop)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import joblib
 from torch import Tensor, nn
 
-from sktransfer.fitting.data import FitContext
-from sktransfer.fitting.probe import Problem
+from sktransfer.fitting.context import FitContext, FitParameters
 from sktransfer.runtime import cache, place_key
-from sktransfer.training import Progress
+from sktransfer.training import EncodedDataset, Progress
 
 # Of the plan, what must be so that the first epochs of a longer training are a shorter one.
 _SCHEDULE = "constant"
+# A longer training goes on from a shorter one though these differ: it is longer, its weights are
+# compared themselves, or nothing that is learnt depends on it.
+_NOT_DECIDING = {"encoder": "", "max_epochs": 0, "memory": None, "verbose": 0}
 
 
 @dataclass(frozen=True)
@@ -31,52 +32,46 @@ class _State:
 
 
 class Continuation:
-    """The states in which trainings of a session's rows ended, by their number of epochs.
+    """The states in which earlier trainings on the same rows ended, by their number of epochs.
 
     With a constant rate and no warmup, the first epochs of a longer training are the shorter one:
     a search with successive halving need not repeat them.
 
     Parameters
     ----------
-    session : FitContext
+    context : FitContext
         At its start.
-    problem : Problem
-        Its rows and targets.
-    form : tuple
-        What shapes the token ids of the rows.
-    parameters : dict
-        What else the training follows from: parameters of the estimator.
+    data : EncodedDataset
+        Training rows.
     """
 
-    def __init__(
-        self,
-        session: FitContext,
-        problem: Problem,
-        form: tuple[object, ...],
-        parameters: dict[str, Any],
-    ) -> None:
-        assert session.model.pretrained is not None
-        self.plan, self.model = session.plan, session.model
+    def __init__(self, context: FitContext, data: EncodedDataset) -> None:
+        assert context.model.pretrained is not None
+        self.plan, self.model = context.plan, context.model
         content = (
-            (problem.content, session.task),
-            (replace(session.plan, n_epochs=0), session.rng.bit_generator.state, form, parameters),
-            (session.model.pooling, session.model.n_layers, session.model.pretrained.key),
-            (place_key(session.device, session.dtype), str(session.device)),
+            (data.content, context.task, _deciding(context.parameters)),
+            (replace(context.plan, n_epochs=0), context.rng.bit_generator.state, context.input_key),
+            (context.model.pooling, context.model.n_layers, context.model.pretrained.key),
+            (place_key(context.device, context.dtype), str(context.device)),
         )
         self.key = joblib.hash(content)
         self.last: _State | None = None
 
-    @staticmethod
-    def is_possible(session: FitContext) -> bool:
-        """Whether a longer training would begin like this one."""
-        plan = session.plan
-        return (
-            (plan.schedule, plan.warmup_fraction) == (_SCHEDULE, 0.0)
+    @classmethod
+    def of(cls, context: FitContext, data: EncodedDataset) -> Continuation | None:
+        """What the fit can go on from; None unless a longer training would begin like this one."""
+        job, plan, pretrained = context.job, context.plan, context.model.pretrained
+        is_possible = (
+            job.parameters.warm_start
+            and job.warm_start is None
+            and not job.is_partial
+            and job.validation is None
+            and (plan.schedule, plan.warmup_fraction) == (_SCHEDULE, 0.0)
             and not plan.gradual_unfreezing
-            and session.validation is None
-            and session.model.pretrained is not None
-            and session.model.pretrained.is_whole
+            and pretrained is not None
+            and pretrained.is_whole
         )
+        return cls(context, data) if is_possible else None
 
     def restore(self) -> Progress | None:
         """Put the weights of the longest training that is not too long into the model."""
@@ -103,6 +98,11 @@ class Continuation:
         if self.last is not None:
             key = ("training", self.key, self.plan.n_epochs)
             cache.put(key, self.last, n_bytes=self.last.n_bytes)
+
+
+def _deciding(parameters: FitParameters) -> FitParameters:
+    """Parameters that a training follows from; the others have one value."""
+    return replace(parameters, **_NOT_DECIDING)  # type: ignore[arg-type]
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:

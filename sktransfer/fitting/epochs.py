@@ -10,23 +10,24 @@ from typing import Any
 from torch import nn
 
 from sktransfer.fitting.callbacks import FitCallbacks
+from sktransfer.fitting.context import FitParameters
 from sktransfer.training import BestWeights, TrainingResult
 
 
-class Monitor:
+class EpochMonitor:
     """Watches the epochs: progress, validation, best weights, early stopping, callbacks.
 
     Parameters
     ----------
-    estimator : estimator
-        Its `verbose`, `early_stopping` and `n_iter_no_change` say what to do.
     model : nn.Module
-        What is trained.
+        The model that is trained.
     n_epochs : int
         Epochs planned.
+    parameters : FitParameters
+        Verbosity, early stopping and its patience.
     validate : callable or None
         Gives the score on the validation rows; None where there are none.
-    tasks : FitCallbacks or None
+    callbacks : FitCallbacks or None
         Callbacks to tell.
     attributes : callable
         Fitted attributes as if `fit` had ended here, for callbacks that want a model.
@@ -34,21 +35,21 @@ class Monitor:
 
     def __init__(
         self,
-        estimator: Any,
         model: nn.Module,
         n_epochs: int,
+        parameters: FitParameters,
         *,
         validate: Callable[[], float] | None,
-        tasks: FitCallbacks | None,
+        callbacks: FitCallbacks | None,
         attributes: Callable[[], dict[str, Any]],
     ) -> None:
-        self.estimator, self.model, self.n_epochs = estimator, model, n_epochs
-        self.validate, self.tasks, self.attributes = validate, tasks, attributes
+        self.model, self.n_epochs, self.parameters = model, n_epochs, parameters
+        self.validate, self.callbacks, self.attributes = validate, callbacks, attributes
         self.scores: list[float] = []
         self.best = BestWeights()
         self.started = perf_counter()
-        if tasks is not None and n_epochs:
-            tasks.begin_epoch()
+        if callbacks is not None and n_epochs:
+            callbacks.begin_epoch()
 
     @property
     def best_epoch(self) -> int | None:
@@ -59,15 +60,15 @@ class Monitor:
         score = self._validate(epoch + 1)
         self._report(epoch + 1, loss, score)
         stop = self._has_stalled(epoch + 1)
-        if self.tasks is not None:
-            stop = self.tasks.end_epoch(self.attributes) or stop
+        if self.callbacks is not None:
+            stop = self.callbacks.end_epoch(self.attributes) or stop
             if not stop and epoch + 1 < self.n_epochs:
-                self.tasks.begin_epoch()
+                self.callbacks.begin_epoch()
         return stop
 
     def finish(self, result: TrainingResult) -> str | None:
         """Put the best weights back; return what to say if Ctrl-C ended the training."""
-        wanted = self.estimator.early_stopping or result.interrupted
+        wanted = self.parameters.early_stopping or result.interrupted
         if wanted and self.best.epoch is not None:
             self.best.restore(self.model)
         if not result.interrupted:
@@ -87,13 +88,12 @@ class Monitor:
         return score
 
     def _has_stalled(self, epoch: int) -> bool:
-        if not self.estimator.early_stopping or self.best.epoch is None:
+        if not self.parameters.early_stopping or self.best.epoch is None:
             return False
-        patience: int = self.estimator.n_iter_no_change
-        return epoch - self.best.epoch >= patience
+        return epoch - self.best.epoch >= self.parameters.n_iter_no_change
 
     def _report(self, epoch: int, loss: float, score: float | None) -> None:
-        if not self.estimator.verbose:
+        if not self.parameters.verbose:
             return
         validation = "" if score is None else f", validation score {score:.4f}"
         sys.stderr.write(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -13,17 +13,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sktransfer.encoders import Encoder
-from sktransfer.inputs import EncodedRows
+from sktransfer.fitting.predictor import Predictor
+from sktransfer.inputs import EncodedRows, Row
 from sktransfer.inputs.batches import Batch, collate_rows
 from sktransfer.nn import TransferModel
 
 Arrays = dict[str, NDArray[np.generic]]
-Blend = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 
 
-def onnx_arrays(rows: EncodedRows, pad_id: int) -> Arrays:
-    """What the graph is fed with to read `rows`, all windows padded to one length."""
+def onnx_arrays(predictor: Predictor, texts: Sequence[Row]) -> Arrays:
+    """What the graph is fed with to read `texts`, all windows padded to one length."""
+    arrays = _row_arrays(predictor.encode(texts), predictor.tokenizer.pad_id)
+    if predictor.lexical is not None:
+        arrays["lexical_scores"] = predictor.lexical.scores(texts)
+    return arrays
+
+
+def _row_arrays(rows: EncodedRows, pad_id: int) -> Arrays:
     batch = collate_rows(rows, np.arange(len(rows)), pad_id)
     tensors = {
         "token_ids": batch.token_ids,
@@ -53,22 +59,21 @@ class Ending:
     has_lexical: bool
 
     @classmethod
-    def of(
-        cls,
-        blend: Blend | None,
-        scale: NDArray[np.float64],
-        centre: NDArray[np.float64],
-    ) -> Ending:
-        """Blend, a weighted sum of scores and lexical scores or None, then scale and centre."""
-        one = np.ones((1, len(scale)), dtype=np.float32)
+    def of(cls, predictor: Predictor) -> Ending:
+        """Blend with the lexical scores, then scale and centre."""
+        task, n_outputs = predictor.task, predictor.model.head.linear.out_features
+        scale = np.broadcast_to(getattr(task, "scale", 1.0), n_outputs)
+        one = np.ones((1, n_outputs), dtype=np.float32)
         scores, lexical = one[0], 0 * one[0]
-        if blend is not None:
-            scores, lexical = blend(one, 0 * one)[0], blend(0 * one, one)[0]
+        if predictor.lexical is not None and task is not None:
+            weight = predictor.lexical_weight
+            scores = task.blend(one, 0 * one, weight)[0]
+            lexical = task.blend(0 * one, one, weight)[0]
         return cls(
             (scores * scale).astype(np.float32),
             (lexical * scale).astype(np.float32),
-            centre.astype(np.float32),
-            blend is not None,
+            np.broadcast_to(getattr(task, "centre", 0.0), n_outputs).astype(np.float32),
+            predictor.lexical is not None,
         )
 
 
@@ -103,25 +108,19 @@ class _Graph(nn.Module):
         return total if lexical_scores is None else total + lexical_scores * self.lexical_factor
 
 
-def write_onnx(
-    model: TransferModel,
-    rows: EncodedRows,
-    pad_id: int,
-    ending: Ending,
-    path: str | os.PathLike[str],
-) -> None:
-    """Write the graph to `path`; `rows`, two or more, some of two windows, show what it reads."""
+def write_onnx(predictor: Predictor, texts: Sequence[Row], path: str | os.PathLike[str]) -> None:
+    """Write the graph to `path`; `texts`, two or more, some of two windows, show what it reads."""
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise ImportError(f'to_onnx needs {" and ".join(missing)}: pip install "sktransfer[onnx]"')
-    encoder = model.encoder
-    assert isinstance(encoder, Encoder)
-    if encoder.is_recurrent:
+    model = predictor.model
+    if model.encoder.is_recurrent:
         raise ValueError(
             "to_onnx: a recurrent encoder, which reads texts of any length in chunks "
             "with carried state, has no graph; use a transformer or a static table."
         )
-    arrays = onnx_arrays(rows, pad_id)
+    rows, ending = predictor.encode(texts), Ending.of(predictor)
+    arrays = _row_arrays(rows, predictor.tokenizer.pad_id)
     if ending.has_lexical:
         arrays["lexical_scores"] = np.zeros((len(rows), len(ending.scores)), dtype=np.float32)
     graph = _Graph(model, ending, is_averaged=rows.is_averaged).eval()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -28,6 +28,12 @@ class ChoiceFormat:
     ... )
     [('It rained.', 'It is wet.', 'It is dry.'), ('He ate.', 'He is full.', None)]
     """
+
+    reads_whole: ClassVar[bool] = True
+    cut_message: ClassVar[str] = (
+        "{n} choices with their contexts are longer than max_length={max_length} tokens and were "
+        "cut."
+    )
 
     def check(self, X: Any, *, name: str = "X") -> list[ChoiceRow]:
         """Tuples of the context and its choices, None for a missing one.

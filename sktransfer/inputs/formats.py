@@ -1,8 +1,8 @@
-"""Forms of a row: how X is checked, and how its rows become token ids."""
+"""Row formats: how X is checked, and how its rows become token ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 from sktransfer.inputs.columns import check_columns, encode_columns
 from sktransfer.inputs.rows import EncodedRows, encode_rows
@@ -11,7 +11,20 @@ from sktransfer.inputs.tokens import Tokenizer
 
 
 class RowFormat(Protocol):
-    """What the template in `_base` asks of a form; its `repr` names all that shapes the ids."""
+    """How an estimator reads X; the `repr` names everything that shapes the token ids.
+
+    Attributes
+    ----------
+    cut_message : str
+        Warning about texts that were cut, with fields `n` and `max_length`.
+    """
+
+    cut_message: ClassVar[str]
+
+    @property
+    def reads_whole(self) -> bool:
+        """Whether a row longer than a window is read as a whole."""
+        ...
 
     def check(self, X: Any, *, name: str = "X") -> Sequence[Row]:
         """Rows of `X`, which errors call `name`, or an error that names the row and what to do."""
@@ -28,18 +41,28 @@ class RowFormat(Protocol):
 
 @dataclass(frozen=True)
 class TextFormat:
-    """One text a row, or as many texts as every other row has.
+    """One text per row, or several texts per row, the same number in all rows.
 
     Parameters
     ----------
     long_texts : {"window", "truncate"}, default="window"
-        What becomes of single texts that are longer than `max_length`.
+        How single texts longer than `max_length` are read.
     symmetric : bool, default=False
         Whether rows of several texts are read in both orders.
     """
 
     long_texts: Literal["window", "truncate"] = "window"
     symmetric: bool = False
+
+    cut_message: ClassVar[str] = (
+        "{n} texts are longer than max_length={max_length} tokens and were cut; "
+        "long_texts='window' reads single texts whole."
+    )
+
+    @property
+    def reads_whole(self) -> bool:
+        """Whether long texts are read in windows."""
+        return self.long_texts == "window"
 
     def check(self, X: Any, *, name: str = "X") -> Sequence[Row]:
         """Texts, or tuples of texts where `X` has several columns."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,11 @@ from sktransfer.inputs.tokens import Tokenizer, content_ids
 @dataclass(frozen=True)
 class PassageFormat:
     """A question and the context in which its answer stands."""
+
+    reads_whole: ClassVar[bool] = True
+    cut_message: ClassVar[str] = (
+        "{n} questions fill more than half of max_length={max_length} tokens and were cut."
+    )
 
     def check(self, X: Any, *, name: str = "X") -> Sequence[Row]:
         """Pairs of texts."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,16 @@ from sktransfer.inputs.rows import (
     join_ranges,
     window_texts,
 )
-from sktransfer.inputs.tokens import Tokenizer
 from sktransfer.inputs.texts import Row, check_texts, is_missing, to_list
+from sktransfer.inputs.tokens import Tokenizer
 
 
 @dataclass(frozen=True)
 class WordFormat:
     """A list of words a row, such as a sentence, each word scored by itself."""
+
+    reads_whole: ClassVar[bool] = True
+    cut_message: ClassVar[str] = ""  # nothing is cut: long rows are read in windows
 
     def check(self, X: Any, *, name: str = "X") -> Sequence[Row]:
         """Tuples of words."""

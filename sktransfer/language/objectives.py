@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sktransfer.encoders import Encoder, LSTMEncoder, Tokenizer
+from sktransfer.encoders import LSTMEncoder, Tokenizer
 from sktransfer.inputs.batches import split_by_tokens
 from sktransfer.language.corpus import TokenizedCorpus
 from sktransfer.language.masking import MaskableBatch, mask_tokens, masked_windows, n_windows
@@ -285,7 +285,6 @@ class MaskedObjective:
             )
         )
         encoder = self.network.encoder
-        assert isinstance(encoder, Encoder)
         with autocast(self.device, self.dtype, training=True):
             states = encoder(ids, mask)[0]
             return self.network.losses(states, wanted).sum()

@@ -54,8 +54,8 @@ def token_streams(
     n_streams : int
         Number of streams; fewer if there are fewer runs.
     length : int
-        Tokens of a stream in a block. The last blocks may be shorter: none is longer than the stream
-        with the most targets left.
+        Tokens of a stream in a block. The last blocks may be shorter: none is longer than the
+        stream with the most targets left.
     run_tokens : int
         Tokens of a run, special ones included. A run ends with the text that makes it this long;
         a text of more tokens is a run of its own.
@@ -94,8 +94,8 @@ def token_streams(
 def balanced_run(n_tokens: int, n_streams: int) -> int:
     """Tokens of a run with which all streams end at about the same time.
 
-    A stream may be ahead of another by one run. A sixteenth of a stream is short enough for that, and
-    65536 tokens are enough for a model to forget where a run began.
+    A stream may be ahead of another by one run. A sixteenth of a stream is short enough for that,
+    and 65536 tokens are enough for a model to forget where a run began.
 
     Parameters
     ----------

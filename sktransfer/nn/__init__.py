@@ -1,22 +1,27 @@
 """Pure PyTorch: networks, pooling, heads, and the models made of encoder and head."""
 
 from sktransfer.nn.awd_lstm import AWDLSTM, LayerState, LSTMDropout
+from sktransfer.nn.encoder import Encoder, EncoderFiles
 from sktransfer.nn.head import Head
 from sktransfer.nn.language import LanguageNetwork
 from sktransfer.nn.lm_head import LMHead, LMHeadShape, frequency_cutoffs
 from sktransfer.nn.model import PretrainedState, TransferModel, own_weights
 from sktransfer.nn.pooling import POOLINGS, pick_tokens, pool_tokens, pool_windows, pooled_size
+from sktransfer.nn.split import SplitEncoder
 
 __all__ = [
     "AWDLSTM",
     "POOLINGS",
-    "PretrainedState",
+    "Encoder",
+    "EncoderFiles",
     "Head",
     "LMHead",
     "LMHeadShape",
     "LSTMDropout",
     "LanguageNetwork",
     "LayerState",
+    "PretrainedState",
+    "SplitEncoder",
     "TransferModel",
     "frequency_cutoffs",
     "own_weights",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sktransfer.nn.encoder import Encoder
 from sktransfer.nn.lm_head import LMHead
 
 
@@ -12,11 +13,13 @@ class LanguageNetwork(nn.Module):
 
     Parameters
     ----------
-    encoder : nn.Module
+    encoder : Encoder
         Has an `lm_head`, which stays its part and is this module's `head`.
     """
 
-    def __init__(self, encoder: nn.Module) -> None:
+    encoder: Encoder
+
+    def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
 
@@ -24,7 +27,7 @@ class LanguageNetwork(nn.Module):
     def head(self) -> LMHead:
         """The head that turns states into scores of tokens."""
         head = self.encoder.lm_head
-        assert isinstance(head, LMHead)
+        assert head is not None
         return head
 
     def losses(self, states: Tensor, targets: Tensor) -> Tensor:
@@ -37,5 +40,4 @@ class LanguageNetwork(nn.Module):
         return self.head.log_probabilities(states, self._table())
 
     def _table(self) -> Tensor:
-        table: Tensor = self.encoder.token_embedding().weight  # type: ignore[operator]
-        return table
+        return self.encoder.token_embedding().weight

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from sktransfer.nn.encoder import Encoder
 from sktransfer.nn.head import Head
 from sktransfer.nn.pooling import pick_tokens, pool_tokens, pool_windows
 
@@ -65,7 +66,7 @@ class TransferModel(nn.Module):
 
     Parameters
     ----------
-    encoder : nn.Module
+    encoder : Encoder
         ``encoder(token_ids, attention_mask, n_layers, segment_ids)`` gives the states of its
         last `n_layers` layers, each (n_windows, n_tokens, hidden_size).
     head : Head
@@ -83,10 +84,11 @@ class TransferModel(nn.Module):
         What is known of the encoder's weights; whoever changes them changes it, too.
     """
 
+    encoder: Encoder
     pretrained: PretrainedState | None
 
     def __init__(
-        self, encoder: nn.Module, head: Head, *, pooling: str, n_layers: int, n_skipped: int = 0
+        self, encoder: Encoder, head: Head, *, pooling: str, n_layers: int, n_skipped: int = 0
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -114,7 +116,7 @@ class TransferModel(nn.Module):
         layers = (self.states(batch) if states is None else states)[self.n_skipped :]
         if batch.unit_index is not None:
             return pick_tokens(layers, batch.unit_index), torch.ones_like(batch.unit_index)
-        n_backward = getattr(self.encoder, "n_backward", 0)
+        n_backward = self.encoder.n_backward
         return pool_tokens(layers, batch.pool_mask, self.pooling, n_backward=n_backward)
 
     def features(self, batch: WindowBatch, states: tuple[Tensor, ...] | None = None) -> Tensor:

@@ -1,19 +1,20 @@
 """The training loop, what steers it, and the forward pass."""
 
+from sktransfer.training.data import EncodedDataset
 from sktransfer.training.forward import launch_features, pooled_features
 from sktransfer.training.loop import BestWeights, Progress, TrainingObjective, TrainingResult, train
 from sktransfer.training.parameters import TrainableModel, TrainingPlan, parameter_groups
-from sktransfer.training.rows import RowLoss, RowObjective, TrainingData
+from sktransfer.training.rows import RowLoss, RowObjective
 from sktransfer.training.schedules import SCHEDULES, schedule_factor
 
 __all__ = [
     "SCHEDULES",
     "BestWeights",
+    "EncodedDataset",
     "Progress",
     "RowLoss",
     "RowObjective",
     "TrainableModel",
-    "TrainingData",
     "TrainingObjective",
     "TrainingPlan",
     "TrainingResult",

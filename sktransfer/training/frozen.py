@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sktransfer.encoders import Encoder, SplitEncoder
+from sktransfer.encoders import SplitEncoder
 from sktransfer.inputs import EncodedRows
 from sktransfer.inputs.batches import Batch, collate_windows, split_by_width
 from sktransfer.nn import PretrainedState, TransferModel
@@ -119,7 +119,7 @@ class FrozenLayerCache:
         dtype: torch.dtype,
         writes: bool = True,
     ) -> FrozenLayerCache | None:
-        """As many of the lowest `n_frozen` layers as are as in `pretrained` and not pooled, or None.
+        """As many of the lowest `n_frozen` layers as are still pretrained and not pooled, or None.
 
         States above the numbers of layers in `later` are kept on the way. A GPU computes them
         faster than it is given them.
@@ -127,7 +127,6 @@ class FrozenLayerCache:
         if pretrained is None or device.type == "cuda":
             return None
         encoder = model.encoder
-        assert isinstance(encoder, Encoder)
         n_above = max(1, model.n_skipped + model.n_layers - 1)
         depth = min(n_frozen, pretrained.depth, len(encoder.layers()) - n_above)
         split = encoder.split(depth) if depth > 0 else None
@@ -146,7 +145,6 @@ class FrozenLayerCache:
     def read_ahead(self, rows: EncodedRows) -> None:
         """Compute what can be kept of all windows, in larger groups than those of a step."""
         encoder = self.model.encoder
-        assert isinstance(encoder, Encoder)
         n_bytes = 4 * encoder.hidden_size * int(rows.lengths.sum())
         n_bytes *= len(self.kept)
         if self._own.has_folder or n_bytes < cache.budget // 2:
@@ -155,7 +153,6 @@ class FrozenLayerCache:
     def token_states(self, batch: Batch, rows: EncodedRows) -> tuple[Tensor, ...]:
         """What ``model.states(batch)`` gives; `batch` consists of windows of `rows`."""
         encoder = self.model.encoder
-        assert isinstance(encoder, Encoder)
         windows = self._window_states(rows, batch.windows)
         shape = (*batch.token_ids.shape, windows[0].shape[1])
         lower = torch.zeros(shape, dtype=windows[0].dtype)
@@ -194,7 +191,6 @@ class FrozenLayerCache:
     def _compute(self, rows: EncodedRows, windows: NDArray[np.integer]) -> list[list[Tensor]]:
         """States of each window above all lower layers, then above fewer and fewer of them."""
         encoder = self.model.encoder
-        assert isinstance(encoder, Encoder)
         multiple = width_multiple(self.device, self.dtype)
         several = enough_windows(windows, int(rows.lengths[windows].max()))
         batch = collate_windows(rows, several, self.pad_id, multiple=multiple).to(self.device)

@@ -40,8 +40,8 @@ Given = TypeVar("Given", contravariant=True)
 class TrainingObjective(Protocol[Step]):
     """What the loop trains on: the steps of an epoch, and the gradient of each.
 
-    Rows with targets are one objective (`RowObjective`), running text is another (`NextTokenObjective`,
-    `MaskedObjective`). A objective knows of no optimiser, schedule or epoch.
+    Rows with targets are one objective (`RowObjective`), running text is another
+    (`NextTokenObjective`, `MaskedObjective`). It knows neither optimizer nor schedule.
     """
 
     @property

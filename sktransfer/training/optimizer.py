@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sktransfer.encoders import Encoder
-from sktransfer.nn import own_weights
+from sktransfer.nn import Encoder, own_weights
 from sktransfer.training.parameters import TrainableModel, TrainingPlan, parameter_groups
 
 _MAX_GRADIENT_NORM = 1.0
@@ -95,8 +94,7 @@ class WorkingWeights:
         Of the products; in float32 there is nothing to cast.
     """
 
-    def __init__(self, encoder: nn.Module, dtype: torch.dtype) -> None:
-        assert isinstance(encoder, Encoder)
+    def __init__(self, encoder: Encoder, dtype: torch.dtype) -> None:
         self._places: list[tuple[nn.Linear, str, nn.Parameter]] = []
         self._copies: dict[nn.Parameter, nn.Parameter] = {}  # by their masters
         self._gradients: dict[nn.Parameter, Tensor] = {}

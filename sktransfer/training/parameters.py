@@ -75,7 +75,6 @@ def trainable_stack(model: TrainableModel, plan: TrainingPlan) -> list[list[nn.M
     layer.
     """
     encoder = model.encoder
-    assert isinstance(encoder, Encoder)
     layers = encoder.layers()
     stack: list[list[nn.Module]] = [[model.head]]
     stack += [[layer] for layer in reversed(layers)]
@@ -102,7 +101,6 @@ def freeze_all_but(model: TrainableModel, modules: list[list[nn.Module]]) -> Non
 def n_frozen(model: TrainableModel) -> int:
     """Lowest layers that, like the embeddings, do not train at present."""
     encoder = model.encoder
-    assert isinstance(encoder, Encoder)
     if _trains(encoder.embedding_modules()):
         return 0
     frozen = itertools.takewhile(lambda layer: not _trains([layer]), encoder.layers())
@@ -144,7 +142,6 @@ def parameter_groups(model: TrainableModel, plan: TrainingPlan) -> list[dict[str
 
 def _loose_parameters(model: TrainableModel) -> list[nn.Parameter]:
     encoder = model.encoder
-    assert isinstance(encoder, Encoder)
     modules = [*encoder.layers(), *encoder.embedding_modules(), model.head]
     placed = {id(parameter) for module in modules for parameter in module.parameters()}
     return [p for p in encoder.parameters() if id(p) not in placed]

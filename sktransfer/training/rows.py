@@ -22,6 +22,7 @@ from sktransfer.runtime import (
     width_multiple,
     window_multiple,
 )
+from sktransfer.training.data import EncodedDataset
 from sktransfer.training.forward import pooled_features
 from sktransfer.training.frozen import FrozenLayerCache
 from sktransfer.training.loop import StepLoss
@@ -52,16 +53,6 @@ class AuxiliaryLoss(Protocol):
 
     def loss(self, batch: Batch, targets: Any, states: Tensor) -> Tensor:
         """Weighted sum of its losses."""
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Rows with their targets and weights; `weights` has mean 1."""
-
-    rows: EncodedRows
-    targets: Tensor
-    weights: Tensor
-    pad_id: int
 
 
 @dataclass(frozen=True)
@@ -103,7 +94,7 @@ class RowObjective:
     ----------
     model : TransferModel
         Model that is trained.
-    data : TrainingData
+    data : EncodedDataset
         Rows to train on.
     row_loss : callable
         ``row_loss(scores, features, targets)`` gives the loss of each row of a batch; it may
@@ -123,7 +114,7 @@ class RowObjective:
     def __init__(
         self,
         model: TransferModel,
-        data: TrainingData,
+        data: EncodedDataset,
         row_loss: RowLoss,
         batch_size: int,
         *,
@@ -136,31 +127,31 @@ class RowObjective:
         self.model, self.data, self.row_loss = model, data, row_loss
         self.auxiliary = auxiliary
         self.batch_size, self.device, self.dtype = batch_size, device, dtype
-        self.row_tokens = _training_tokens(data.rows)
+        self.row_tokens = _training_tokens(data.encoded)
         self.pretrained, self.later = pretrained, later
         self._frozen: FrozenLayerCache | None = None
         self._fixed: Tensor | None = None
 
     @property
     def n_steps(self) -> int:
-        return -(-len(self.data.rows) // self.batch_size)
+        return -(-len(self.data.encoded) // self.batch_size)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
         """Batches; what the frozen layers give is not computed twice, if it can be kept."""
         place: Any = {"device": self.device, "dtype": self.dtype}
         pad_id = self.data.pad_id
         trains = any(parameter.requires_grad for parameter in self.model.encoder.parameters())
-        is_fixed = not trains and self.auxiliary is None and self.data.rows.units is None
+        is_fixed = not trains and self.auxiliary is None and self.data.encoded.units is None
         self._fixed = None
         if is_fixed:
             # A copy, for what is made in inference mode cannot be trained on.
-            self._fixed = pooled_features(self.model, self.data.rows, pad_id, **place).clone()
+            self._fixed = pooled_features(self.model, self.data.encoded, pad_id, **place).clone()
             self.model.eval()  # on features that do not change, the head trains without dropout
         frozen = FrozenLayerCache.below(
             self.model, self.pretrained, n_frozen(self.model), pad_id, later=self.later, **place
         )
         if frozen is not None:
-            frozen.read_ahead(self.data.rows)
+            frozen.read_ahead(self.data.encoded)
         self._frozen = frozen
         return iter(epoch_batches(self.row_tokens, self.batch_size, rng))
 
@@ -187,13 +178,13 @@ class RowObjective:
             index = torch.from_numpy(step)
             features = self._fixed[index].to(self.device)
             targets = self.data.targets[index].to(self.device)
-            return self._backward(features, targets, self.data.weights[index].to(self.device))
+            return self._backward(features, targets, self.data.loss_weights[index].to(self.device))
         parts = split_by_tokens(self.row_tokens[step], token_budget)
         order = np.concatenate(parts)
         batches = [self._collate(step[part], rng).to(self.device) for part in parts]
         index = torch.from_numpy(step[order])
         targets = self.data.targets[index].to(self.device)
-        weights = self.data.weights[index].to(self.device)
+        weights = self.data.loss_weights[index].to(self.device)
         auxiliary = self._auxiliary_targets(batches, rng)
         if len(parts) == 1:
             features, extra = self._pass(batches[0], auxiliary[0])
@@ -229,7 +220,7 @@ class RowObjective:
         rows = step[parts[0]]
         index = torch.from_numpy(rows)
         return RowInputs(
-            self._collate(rows, rng), self.data.targets[index], self.data.weights[index]
+            self._collate(rows, rng), self.data.targets[index], self.data.loss_weights[index]
         )
 
     def pass_gradient(self, inputs: RowInputs) -> Tensor:
@@ -268,7 +259,7 @@ class RowObjective:
 
     def _collate(self, rows: NDArray[np.intp], rng: np.random.Generator) -> Batch:
         return collate_rows(
-            self.data.rows,
+            self.data.encoded,
             rows,
             self.data.pad_id,
             multiple=width_multiple(self.device, self.dtype, captured=True),
@@ -285,7 +276,7 @@ class RowObjective:
             if self._frozen is None:
                 states = self.model.states(batch)
             else:
-                states = self._frozen.token_states(batch, self.data.rows)
+                states = self._frozen.token_states(batch, self.data.encoded)
             features = self.model.features(batch, states)
             if self.auxiliary is None or extra is None:
                 return features, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from sktransfer import (
     TransferTextVectorizer,
     TransferTokenClassifier,
 )
+from sktransfer.estimators.answer_extractor import AnswerTargets
+from sktransfer.estimators.targets import BaseTargets
+from sktransfer.estimators.token_classifier import TagTargets
 from sktransfer.inputs import Row
 from sktransfer.language.corpus import Corpus, check_corpus
 from tests.conftest import WORDS
@@ -74,18 +78,39 @@ class NumericRowsLanguageModel(NumericRows, LanguageModel):
         return check_corpus(self._check_rows(X, reset=reset), name=name)
 
 
+@dataclass(frozen=True)
+class TagsOfRows(TagTargets):
+    """One tag per row, which is that of all its words."""
+
+    estimator: Any = None
+
+    def check(self, y: Any, *, name: str = "y") -> np.ndarray:
+        targets = column_or_1d(y, warn=True).tolist()
+        tags = np.empty(len(targets), dtype=object)
+        for row, target in enumerate(targets):
+            tags[row] = (target,) * self.estimator.n_features_in_
+        return tags
+
+
+class AnswersFromNumbers(AnswerTargets):
+    """The character that a number stands for."""
+
+    def check(self, y: Any, *, name: str = "y") -> np.ndarray:
+        type_of_target(y, input_name="y", raise_unknown=True)
+        numbers = column_or_1d(y, warn=True)
+        assert_all_finite(numbers, input_name="y")
+        starts = np.round(numbers).astype(int) % 3
+        return super().check(np.column_stack([starts, starts + 1]))
+
+
 class NumericRowsTagger(NumericRows, TransferTokenClassifier):
     """The token classifier: a row's target is the tag of all its words, read off the first."""
 
     def _row(self, row: np.ndarray) -> Row:
         return tuple(spell(row))
 
-    def _check_targets(self, y: Any, *, name: str = "y") -> np.ndarray:
-        targets = column_or_1d(y, warn=True).tolist()
-        tags = np.empty(len(targets), dtype=object)
-        for row, target in enumerate(targets):
-            tags[row] = (target,) * self.n_features_in_
-        return tags
+    def _targets(self, y: Any) -> BaseTargets:
+        return TagsOfRows(super()._targets(y).known, self)
 
     def predict(self, X: Any) -> np.ndarray:
         return np.array([tags[0] for tags in super().predict(X)])
@@ -103,12 +128,8 @@ class NumericAnswerExtractor(NumericRows, TransferAnswerExtractor):
     def _row(self, row: np.ndarray) -> Row:
         return "which letter?", " ".join(spell(row))
 
-    def _check_targets(self, y: Any, *, name: str = "y") -> np.ndarray:
-        type_of_target(y, input_name="y", raise_unknown=True)
-        numbers = column_or_1d(y, warn=True)
-        assert_all_finite(numbers, input_name="y")
-        starts = np.round(numbers).astype(int) % 3
-        return super()._check_targets(np.column_stack([starts, starts + 1]))
+    def _targets(self, y: Any) -> BaseTargets:
+        return AnswersFromNumbers()
 
     def predict(self, X: Any) -> np.ndarray:
         super().predict(X)
@@ -118,13 +139,13 @@ class NumericAnswerExtractor(NumericRows, TransferAnswerExtractor):
 class NumericChoicesClassifier(NumericRows, TransferChoiceClassifier):
     """Classes of rows of numbers, each class a choice that spells the row in words of its own."""
 
-    def _check_training_rows(self, X, y, sample_weight, *, reset):
+    def _check_training_rows(self, X, y, sample_weight, targets, *, reset):
         if y is not None:
             y = column_or_1d(y, warn=True)
             assert_all_finite(y, input_name="y")
             check_classification_targets(y)
             self._labels, y = np.unique(y, return_inverse=True)
-        return super()._check_training_rows(X, y, sample_weight, reset=reset)
+        return super()._check_training_rows(X, y, sample_weight, targets, reset=reset)
 
     def _row(self, row: np.ndarray) -> Row:
         bins = np.floor(np.clip(row, -5, 5)).astype(int) + 5
@@ -136,8 +157,8 @@ class NumericChoicesClassifier(NumericRows, TransferChoiceClassifier):
             for choice in range(len(self._labels))
         )
 
-    def _task_attributes(self, task):
-        return {"classes_": self._labels}
+    def _adopt(self, attributes, X, n_columns, interruption=None):
+        super()._adopt({**attributes, "classes_": self._labels}, X, n_columns, interruption)
 
 
 def spell(row: np.ndarray) -> list[str]:

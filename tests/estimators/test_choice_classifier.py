@@ -16,6 +16,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from sktransfer import TransferChoiceClassifier
+from sktransfer.fitting.context import new_model
 from sktransfer.training import loop as loop_module
 
 from .._reviews import reviews
@@ -251,22 +252,21 @@ def test_long_pairs_are_cut_with_a_warning(make):
         assert np.isfinite(model.predict_proba(long)).all()
 
 
-class WithoutDropout(TransferChoiceClassifier):
-    """Parts of a batch draw masks of their own."""
-
-    def _new_model(self, encoder, n_outputs):
-        model = super()._new_model(encoder, n_outputs)
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-        return model
+def without_dropout(encoder, n_outputs, parameters):
+    """Parts of a batch would draw masks of their own."""
+    model = new_model(encoder, n_outputs, parameters)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
 
 
 def test_a_row_is_never_split_over_parts_of_a_batch(tiny_encoder, monkeypatch):
     settings = {"precision": "float32", "max_epochs": 2, "device": "cpu", "random_state": 0}
-    whole = WithoutDropout(tiny_encoder, **settings).fit(X, Y)
+    monkeypatch.setattr("sktransfer.fitting.context.new_model", without_dropout)
+    whole = TransferChoiceClassifier(tiny_encoder, **settings).fit(X, Y)
     monkeypatch.setattr(loop_module, "token_budget", lambda device, training: 8)
-    cut = WithoutDropout(tiny_encoder, **settings).fit(X, Y)
+    cut = TransferChoiceClassifier(tiny_encoder, **settings).fit(X, Y)
     assert_allclose(cut.loss_curve_, whole.loss_curve_, rtol=1e-4)
     assert_allclose(cut.predict_proba(X_TEST), whole.predict_proba(X_TEST), atol=1e-3)
 

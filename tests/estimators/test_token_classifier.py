@@ -193,14 +193,14 @@ def test_unfitted(make):
 def test_parts_of_many_rows_are_as_the_whole(tagger, monkeypatch):
     X, _ = sentences(12, seed=3)
     whole = tagger.predict_proba(X)
-    monkeypatch.setattr("sktransfer.estimators.base._UNITS_AT_ONCE", 9)
+    monkeypatch.setattr("sktransfer.fitting.predictor._MAX_UNITS", 9)
     for left, right in zip(tagger.predict_proba(X), whole, strict=True):
         assert_allclose(left, right, atol=1e-5)
 
 
 def test_a_probe_on_some_of_the_rows_still_learns(make, monkeypatch):
     X, y = sentences(40)
-    monkeypatch.setattr("sktransfer.fitting.probe._MOST_UNITS_SOLVED", 60)
+    monkeypatch.setattr("sktransfer.fitting.probe._MAX_UNITS", 60)
     assert make(max_epochs=0).fit(X, y).score(X, y) > 0.5
 
 

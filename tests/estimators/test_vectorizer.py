@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sktransfer import TransferTextVectorizer
 from sktransfer.encoders import resolve_encoder
+from sktransfer.fitting.predictor import Predictor
 from sktransfer.tasks import ClassificationTask, MultilabelTask, RegressionTask
 
 from .._reviews import reviews
@@ -182,10 +183,13 @@ def test_predictions_do_not_depend_on_other_rows(make):
 def test_each_distinct_text_is_encoded_once(make, monkeypatch):
     vectorizer = make().fit(TEXTS)
     seen = []
-    features = vectorizer._features
-    monkeypatch.setattr(
-        vectorizer, "_features", lambda rows, **how: seen.append(len(rows)) or features(rows, **how)
-    )
+    launch = Predictor.launch
+
+    def counted(self, rows, **how):
+        seen.append(len(rows))
+        return launch(self, rows, **how)
+
+    monkeypatch.setattr(Predictor, "launch", counted)
     assert vectorizer.transform([*TEST, *TEST[:9]]).shape == (39, 32)
     assert seen == [len(set(TEST))]
 

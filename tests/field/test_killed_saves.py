@@ -14,7 +14,7 @@ import torch
 
 from sktransfer import LanguageModel, TransferTextClassifier
 from sktransfer.encoders import resolve_encoder
-from sktransfer.encoders.handle import _file_digest
+from sktransfer.encoders.digests import _file_digest
 
 TEXTS = [f"the {a} saw the {b}" for a in ("father", "mother") for b in ("water", "milk", "fish")]
 TINY = {
@@ -230,14 +230,20 @@ def test_a_checkpoint_of_another_encoder_of_the_same_name_is_refused(tmp_path, o
 
 
 def test_every_parameter_tells_a_checkpoint_from_others(tmp_path):
-    from sktransfer.estimators.pretraining import _FREE_PARAMETERS
+    from sktransfer.fitting.pretraining import _FREE_PARAMETERS, PretrainingJob, _checkpoints
 
     stopped(tmp_path)
     trained = model(checkpoint=tmp_path, max_epochs=5, random_state=0)
     assert _FREE_PARAMETERS == ("checkpoint", "checkpoint_seconds", "device", "verbose")
-    names = set(trained.get_params(deep=False)) - set(_FREE_PARAMETERS)
+    parameters = trained.get_params(deep=False)
+    names = set(parameters) - set(_FREE_PARAMETERS)
     corpus = trained._corpus(TEXTS)
-    identity = trained._checkpoint(trained._start(corpus), corpus, None, 0).identity
+    start = trained._start(corpus)
+    job = PretrainingJob(
+        start, corpus, None, trained._plan(start), trained._language_task(), parameters, 0
+    )
+    (checkpoint,) = _checkpoints(job)
+    identity = checkpoint.identity
     assert names | {"texts", "X_val", "vocabulary"} == set(identity)
 
 

@@ -9,6 +9,7 @@ import textwrap
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ from sktransfer import (
     TransferTextVectorizer,
     TransferTokenClassifier,
 )
-from sktransfer.estimators.base import _NOT_DECIDING, _deciding
+from sktransfer.fitting.context import FitParameters
+from sktransfer.fitting.continuation import _NOT_DECIDING, _deciding
 from sktransfer.runtime import cache
 
 from .._reviews import reviews
@@ -87,9 +89,14 @@ def test_a_memory_folder_gets_what_the_process_holds_already(make, tmp_path):
 
 def test_what_a_continued_training_depends_on_is_every_parameter(make):
     """A parameter that is added is a part of the key, unless somebody says why it is not."""
-    parameters = make().get_params(deep=False)
-    assert set(_deciding(parameters)) == set(parameters) - _NOT_DECIDING
-    assert {"max_epochs", "encoder", "random_state", "memory", "verbose"} == _NOT_DECIDING
+    deciding = _deciding(FitParameters.of(make().get_params(deep=False)))
+    others = FitParameters.of(make(max_epochs=9, memory="m", verbose=1).get_params(deep=False))
+    assert deciding == _deciding(replace(others, encoder="other"))
+    assert {"max_epochs", "encoder", "memory", "verbose"} == {*_NOT_DECIDING}
+    # What is not among them is in the rows, their weights and their task.
+    elsewhere = {"label_texts", "class_weight", "contrastive_weight", "long_texts", "symmetric"}
+    left = {*make().get_params(deep=False)} - {field.name for field in fields(FitParameters)}
+    assert left == {*elsewhere, "random_state", "validation_fraction"}
 
 
 @pytest.mark.parametrize(
@@ -202,7 +209,7 @@ def test_a_copy_made_during_a_prediction_has_no_foreign_hook(make, settings):
 
 
 def test_a_bug_in_halves_is_not_swallowed(make, monkeypatch):
-    from sktransfer.encoders import split as split_module
+    from sktransfer.nn import split as split_module
 
     def broken(self, *_, **__):
         raise RuntimeError("a bug")

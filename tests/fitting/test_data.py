@@ -5,9 +5,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sktransfer.fitting.data import TextRows, merge_copies
+from sktransfer.fitting.data import LabeledTexts
+from sktransfer.training import EncodedDataset
+from tests.toys import letter_rows
 
 TEXTS = st.lists(st.sampled_from(["a", "b", "c", ""]), min_size=1, max_size=20)
+
+
+def dataset(texts: list[str], targets: torch.Tensor) -> EncodedDataset:
+    weights = np.ones(len(texts))
+    return EncodedDataset(texts, letter_rows(texts, max_length=8), targets, weights, weights, 0)
 
 
 @given(TEXTS, st.data())
@@ -16,17 +23,18 @@ def test_merged_copies_keep_all_weight_in_one_order(texts: list[str], data: st.D
     targets = torch.tensor(data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n)))
     weights = np.array(data.draw(st.lists(st.integers(1, 4), min_size=n, max_size=n)), dtype=float)
     order = np.array(data.draw(st.permutations(range(n))))
-    members, merged = merge_copies(texts, targets, weights)
+    members, merged = dataset(texts, targets).merge_copies(weights)
     keys = [(texts[i], int(targets[i])) for i in members]
     assert keys == sorted(set(zip(texts, targets.tolist(), strict=True)))
     assert merged.sum() == weights.sum()
-    shuffled, again = merge_copies([texts[i] for i in order], targets[order], weights[order])
+    others = dataset([texts[i] for i in order], targets[order])
+    shuffled, again = others.merge_copies(weights[order])
     assert [(texts[i], int(targets[i])) for i in order[shuffled]] == keys
     np.testing.assert_array_equal(again, merged)
 
 
 def test_take_keeps_rows_together() -> None:
-    rows = TextRows(["a", "b", "c"], np.array([1, 2, 3]), np.array([0.5, 1.0, 2.0]))
+    rows = LabeledTexts(["a", "b", "c"], np.array([1, 2, 3]), np.array([0.5, 1.0, 2.0]))
     taken = rows.take(np.array([2, 0]))
     assert taken.texts == ["c", "a"]
     assert taken.y.tolist() == [3, 1]
@@ -34,10 +42,10 @@ def test_take_keeps_rows_together() -> None:
 
 
 def test_an_appended_row_weighs_as_those_of_its_target() -> None:
-    rows = TextRows(["a", "b", "c"], np.array(["x", "x", "y"]), np.array([1.0, 2.0, 4.0]))
+    rows = LabeledTexts(["a", "b", "c"], np.array(["x", "x", "y"]), np.array([1.0, 2.0, 4.0]))
     longer = rows.append(["ex", "why"], np.array(["x", "y"]))
     assert longer.texts == ["a", "b", "c", "ex", "why"]
     assert longer.y.tolist() == ["x", "x", "y", "x", "y"]
     assert longer.weights.tolist() == [1.0, 2.0, 4.0, 1.5, 4.0]
-    copies = TextRows(["a", "b", "b", "c"], np.array(["x", "x", "x", "y"]), np.ones(4))
+    copies = LabeledTexts(["a", "b", "b", "c"], np.array(["x", "x", "x", "y"]), np.ones(4))
     assert copies.append(["ex"], np.array(["x"])).weights[-1] == 1.5

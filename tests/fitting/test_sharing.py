@@ -19,7 +19,7 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-import sktransfer.encoders.split as halves_module
+import sktransfer.nn.split as halves_module
 from sktransfer import (
     TransferTextClassifier,
     TransferTextRegressor,
@@ -27,6 +27,7 @@ from sktransfer import (
     TransferTokenClassifier,
 )
 from sktransfer.encoders import EncoderHandle, resolve_encoder
+from sktransfer.fitting.predictor import Predictor
 from sktransfer.inputs import encode_rows
 from sktransfer.inputs.tokens import content_ids
 from sktransfer.runtime import cache, cache_budget
@@ -432,21 +433,21 @@ def test_ids_are_made_once() -> None:
 def test_streams_are_read_some_rows_at_a_time(
     tiny_encoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sktransfer.estimators.base._ROWS_AT_ONCE", 5)
+    monkeypatch.setattr("sktransfer.estimators.encoding._ROWS_AT_ONCE", 5)
     classifier = fitted(tiny_encoder, max_epochs=0)
     vectorizer = TransferTextVectorizer(tiny_encoder).fit(TEXTS)
     expected = classifier.predict_proba(TEXTS), vectorizer.transform(TEXTS)
     most: list[int] = []
-    encode = TransferTextClassifier._encode
+    encode = Predictor.encode
 
-    def counted(self: Any, texts: Any, *args: Any) -> Any:
+    def counted(self: Any, texts: Any) -> Any:
         most.append(len(texts))
-        return encode(self, texts, *args)
+        return encode(self, texts)
 
-    monkeypatch.setattr(TransferTextClassifier, "_encode", counted)
+    monkeypatch.setattr(Predictor, "encode", counted)
     assert_allclose(classifier.predict_proba(text for text in TEXTS), expected[0], rtol=1e-5)
     assert_allclose(vectorizer.transform(iter(TEXTS)), expected[1], atol=1e-6)
-    assert most == [5, 5, 5, 5, 4]
+    assert most == [5, 5, 5, 5, 4] * 2
     for function in (classifier.predict, vectorizer.transform):
         with pytest.raises(ValueError, match="minimum of 1"):
             function(iter([]))

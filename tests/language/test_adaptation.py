@@ -15,7 +15,8 @@ from sklearn.pipeline import Pipeline
 
 from sktransfer import LanguageModel, TransferTextClassifier, TransferTextRegressor
 from sktransfer.datasets import load_docstrings
-from sktransfer.estimators import base
+from sktransfer.fitting import context
+from sktransfer.language.train import adaptation_corpus
 
 from .._reviews import reviews
 
@@ -69,13 +70,13 @@ def lstms() -> dict[str, object]:
 @pytest.fixture
 def spy(monkeypatch) -> list[tuple[list[str], object]]:
     """The texts and unlabeled ones of each adaptation."""
-    calls, adapted = [], base.adapted
+    calls = []
 
-    def recorded(handle, texts, unlabeled, *args, **kwargs):
+    def recorded(texts, unlabeled):
         calls.append((list(texts), unlabeled))
-        return adapted(handle, texts, unlabeled, *args, **kwargs)
+        return adaptation_corpus(texts, unlabeled)
 
-    monkeypatch.setattr(base, "adapted", recorded)
+    monkeypatch.setattr(context, "adaptation_corpus", recorded)
     return calls
 
 
@@ -248,9 +249,10 @@ def test_a_recurrent_encoder_reads_a_long_text_whole(lstms, direction, pooling):
 
 
 def features_of(model, texts):
-    rows = model._encode(texts, model.model_, model.tokenizer_)
+    predictor = model._predictor()
+    rows = predictor.encode(texts)
     assert np.diff(rows.row_start).tolist() == [1] * len(texts)
-    return model._features(rows).numpy()[:, 0]
+    return predictor.launch(rows)().numpy()[:, 0]
 
 
 def test_training_through_chunks(lstms):

@@ -9,7 +9,7 @@ from sktransfer.inputs import collate_rows, encode_rows
 from sktransfer.inputs.batches import Batch
 from sktransfer.language.auxiliary import AuxiliaryLanguage
 from sktransfer.nn import Head, TransferModel
-from sktransfer.training import RowObjective, TrainingData
+from sktransfer.training import EncodedDataset, RowObjective
 from tests.toys import VOCABULARY, LetterTokenizer, ToyEncoder, letter_rows
 from tests.training.test_loop import cross_entropy
 
@@ -59,7 +59,8 @@ def gradients(kind: str, weight: float | None, budget: int) -> dict[str, torch.T
         torch.manual_seed(1)
         head = Head(encoder.hidden_size, 2, scale=5.0, dropout=0.0)
     model = TransferModel(encoder, head, pooling="mean", n_layers=1).eval()
-    data = TrainingData(letter_rows(WORDS, max_length=16), LABELS, torch.ones(6), pad_id=0)
+    rows = letter_rows(WORDS, max_length=16)
+    data = EncodedDataset(WORDS, rows, LABELS, np.ones(6), np.ones(6), 0)
     objective = RowObjective(
         model,
         data,

@@ -13,9 +13,10 @@ from sktransfer.nn import TransferModel
 from sktransfer.tasks.classification import supervised_contrast
 from sktransfer.training import (
     BestWeights,
+    EncodedDataset,
     Progress,
+    RowLoss,
     RowObjective,
-    TrainingData,
     TrainingResult,
     train,
 )
@@ -42,14 +43,16 @@ def contrast(scores: torch.Tensor, features: torch.Tensor, targets: torch.Tensor
 
 def data(
     words: list[str] = WORDS, labels: torch.Tensor = LABELS, weights: list[float] | None = None
-) -> TrainingData:
-    row_weights = torch.ones(len(words)) if weights is None else torch.tensor(weights)
-    return TrainingData(letter_rows(words, max_length=16), labels, row_weights, pad_id=0)
+) -> EncodedDataset:
+    row_weights = np.ones(len(words)) if weights is None else np.array(weights)
+    return EncodedDataset(
+        words, letter_rows(words, max_length=16), labels, row_weights, row_weights, 0
+    )
 
 
 def run(
     model: TransferModel,
-    training_data: TrainingData | None = None,
+    training_data: EncodedDataset | None = None,
     plan=FIT,
     *,
     dtype: torch.dtype = torch.float32,

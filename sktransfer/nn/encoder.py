@@ -1,4 +1,4 @@
-"""What an encoder and its tokenizer are to the rest of the package."""
+"""What an encoder is to the rest of the package."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sktransfer.encoders.split import SplitEncoder
 from sktransfer.nn.lm_head import LMHead
-
-# A key of each document in a folder that was written here, and may be written over.
-SAVED_MARK = "sktransfer"
+from sktransfer.nn.split import SplitEncoder
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ class Encoder(nn.Module, ABC):
     def inputs(
         self, token_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """What `split` are called with."""
+        """Inputs of the two parts of `split`."""
         return {}
 
     def split(self, depth: int) -> SplitEncoder | None:

@@ -1,0 +1,188 @@
+"""What every estimator has: an encoder, rows that are read with it, and one way to be fitted."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from sktransfer.encoders import EncoderHandle
+from sktransfer.estimators.sklearn_private import check_feature_names
+from sktransfer.fitting.callbacks import CallbackSupportMixin
+from sktransfer.fitting.context import FitParameters
+from sktransfer.fitting.predictor import Predictor, ScoredRows
+from sktransfer.inputs import Row, RowFormat
+from sktransfer.runtime import trim_memory, usual_numerics
+
+_ROWS_AT_ONCE = 16_384
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+Estimator = TypeVar("Estimator", bound="BaseEncoderEstimator")
+
+
+class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator):
+    """Estimator on a pretrained encoder: how it reads rows, and how it becomes fitted.
+
+    A subclass says in which format its rows come (`_row_format`).
+    """
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.one_d_array = True
+        # Columns of text are two-dimensional, too, but the tag stands for numbers.
+        tags.input_tags.two_d_array = False
+        return tags
+
+    @property
+    def encoder_(self) -> EncoderHandle:
+        """Immutable handle to the fine-tuned encoder: an `encoder` for another estimator."""
+        check_is_fitted(self)
+        encoder = self.model_.encoder
+        return EncoderHandle.from_modules(encoder, self.tokenizer_, name=self.encoder_name_)
+
+    @abstractmethod
+    def _row_format(self) -> RowFormat:
+        """How rows of X are read."""
+
+    def _check_rows(self, X: Any, *, reset: bool, name: str = "X") -> Sequence[Row]:
+        """Rows of `X`, which errors call `name`; the one place where its format is read."""
+        if not reset:
+            self._check_names(X, name)
+        rows = self._row_format().check(X, name=name)
+        n_columns = self._row_format().n_columns(rows)
+        if not reset and n_columns != self.n_features_in_:
+            raise ValueError(
+                f"{name} has {n_columns} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input: the columns of texts in fit."
+            )
+        return rows
+
+    def _check_names(self, X: Any, name: str) -> None:
+        """Raise if the columns of `X` have other names than those of `fit`."""
+        with blaming(name):
+            check_feature_names(self, X, reset=False)
+
+    def _fit_parameters(self) -> FitParameters:
+        return FitParameters.of(self.get_params(deep=False))
+
+    def _predictor(self) -> Predictor:
+        """The fitted network as it reads rows with the present parameters."""
+        parameters = self._fit_parameters()
+        return Predictor(
+            self.model_,
+            self.tokenizer_,
+            self._row_format(),
+            parameters.max_length,
+            parameters.device,
+            parameters.precision,
+            self.task_,
+            getattr(self, "lexical_", None),
+            parameters.lexical_weight,
+        )
+
+    def _score_rows(self, X: Any) -> ScoredRows:
+        """Rows of `X` with their scores."""
+        return self._predictor().scores(self._check_rows(X, reset=False))
+
+    def _scores(self, X: Any) -> NDArray[np.float32]:
+        """Scores (n_rows, n_outputs) of `X`, for formats whose rows are scored as a whole."""
+        return in_parts(lambda rows: self._score_rows(rows).scores, X)
+
+    def _adopt(
+        self, attributes: dict[str, Any], X: Any, n_columns: int, interruption: str | None = None
+    ) -> None:
+        """Become what was fitted, in one step; then raise KeyboardInterrupt if Ctrl-C was pressed.
+
+        A loop that the fit is a part of, such as a search, must not go on with a half-trained one.
+        """
+        fitted = self._copied()
+        fitted.__dict__.update(attributes)
+        fitted._remember_columns(X, n_columns)
+        # Another thread that predicts has the attributes of one fit or of the other.
+        self.__dict__ = fitted.__dict__
+        trim_memory()
+        if interruption is not None:
+            raise KeyboardInterrupt(interruption)
+
+    def _copied(self) -> Self:
+        """The estimator as it is now, whatever another thread makes of it meanwhile."""
+        copied = object.__new__(type(self))
+        copied.__dict__ = self.__dict__.copy()
+        return copied
+
+    def _as_fitted_to(self, X: Any, n_columns: int) -> Self:
+        """Copy of the estimator that checks rows as this one will after a fit on `X`."""
+        fitted = copy.copy(self)
+        fitted._remember_columns(X, n_columns)
+        return fitted
+
+    def _remember_columns(self, X: Any, n_columns: int) -> None:
+        check_feature_names(self, X, reset=True)
+        self.n_features_in_ = n_columns
+
+
+def predicting(
+    method: Callable[Concatenate[Estimator, Params], Result],
+) -> Callable[Concatenate[Estimator, Params], Result]:
+    """Let a method predict with the estimator as it is fitted when it is called.
+
+    It works on a copy, so that a fit in another thread cannot change what it has begun with, and in
+    PyTorch's usual modes.
+    """
+
+    @functools.wraps(method)
+    def predict(self: Estimator, /, *args: Params.args, **kwargs: Params.kwargs) -> Result:
+        check_is_fitted(self)
+        with usual_numerics():
+            return method(self._copied(), *args, **kwargs)
+
+    return predict
+
+
+def draw_seed(random_state: int | np.random.RandomState | None) -> int:
+    """Seed from what a user gives as `random_state`."""
+    # None must not advance NumPy's global generator.
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31 - 1))
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+@contextmanager
+def blaming(name: str) -> Iterator[None]:
+    """Let errors name the input that they are about, unless it is the usual X or y."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if name in ("X", "y", "X and y") or name in str(error):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
+
+
+def in_parts(compute: Callable[[Any], NDArray[np.float32]], X: Any) -> NDArray[np.float32]:
+    """`compute` of `X`; of an iterator, which may be longer than memory, of some rows at a time."""
+    if not isinstance(X, Iterator):
+        return compute(X)
+    computed: list[NDArray[np.float32]] = []
+    start = 0
+    while rows := list(islice(X, _ROWS_AT_ONCE)):
+        try:
+            computed.append(compute(rows))
+        except (TypeError, ValueError) as error:
+            if not start:
+                raise
+            raise type(error)(f"From row {start} on: {error}") from error
+        start += len(rows)
+    return np.concatenate(computed) if computed else compute([])

@@ -1,0 +1,179 @@
+"""The one fit: load → encode → probe → fine-tune → refit → lexical model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sktransfer.fitting.callbacks import FitCallbacks
+from sktransfer.fitting.context import FitContext, FitJob, load_context
+from sktransfer.fitting.continuation import Continuation
+from sktransfer.fitting.epochs import EpochMonitor
+from sktransfer.fitting.lexical import fit_lexical
+from sktransfer.fitting.predictor import warn_of_cuts
+from sktransfer.fitting.probe import solve_head
+from sktransfer.inputs import EncodedRows
+from sktransfer.language.auxiliary import AuxiliaryLanguage
+from sktransfer.runtime import device_memory, isolated_seed, resolve_device, usual_numerics
+from sktransfer.training import (
+    EncodedDataset,
+    RowObjective,
+    TrainingResult,
+    pooled_features,
+    train,
+)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Fitted attributes, and what to say of Ctrl-C if it ended the training."""
+
+    attributes: dict[str, Any]
+    interruption: str | None
+
+
+def run_fit(job: FitJob, callbacks: FitCallbacks | None = None) -> FitResult:
+    """Fit a network to the rows of `job`.
+
+    Parameters
+    ----------
+    job : FitJob
+        Checked rows, their task, and the parameters of the estimator.
+    callbacks : FitCallbacks, default=None
+        What is told of the epochs.
+
+    Returns
+    -------
+    FitResult
+        With the model on the CPU.
+    """
+    with usual_numerics(), isolated_seed(job.seed, resolve_device(job.parameters.device)):
+        context = load_context(job)
+        if callbacks is not None:
+            callbacks.begin_fit(context.plan.n_epochs)
+        return _fit(context, callbacks)
+
+
+def _fit(context: FitContext, callbacks: FitCallbacks | None) -> FitResult:
+    parameters, model, task = context.parameters, context.model, context.task
+    is_partial = context.job.is_partial
+    data = _encode(context)
+    validate = _validation(context, data)
+    monitor = EpochMonitor(
+        model,
+        context.plan.n_epochs,
+        parameters,
+        validate=validate,
+        callbacks=callbacks,
+        attributes=lambda: _attributes(context, copied=True),
+    )
+    with device_memory.holding(model, context.device):
+        if context.job.warm_start is None and parameters.head_init == "probe":
+            solve_head(context, data, C=parameters.C)
+        result = _fine_tune(context, data, monitor)
+        interruption = monitor.finish(result)
+        if parameters.head_refit and result.loss_curve and not is_partial:
+            solve_head(context, data, C=task.refit_c)
+    has_lexical = parameters.lexical_weight > 0 and not is_partial
+    attributes = {
+        **_attributes(context),
+        "lexical_": fit_lexical(task, data) if has_lexical else None,
+        "loss_curve_": result.loss_curve,
+        "validation_scores_": monitor.scores,
+        "best_epoch_": monitor.best_epoch,
+        "n_iter_": len(result.loss_curve),
+        "device_": str(context.device),
+    }
+    return FitResult(attributes, interruption)
+
+
+def _encode(context: FitContext) -> EncodedDataset:
+    """Training rows as token ids, targets and weights."""
+    rows = context.rows
+    weights = context.job.targets.weights(rows, context.task)
+    encoded = context.encode(rows.texts)
+    targets = context.task.encode(rows.y, encoded)
+    return EncodedDataset(
+        rows.texts, encoded, targets, rows.weights, weights, context.tokenizer.pad_id
+    )
+
+
+def _validation(context: FitContext, data: EncodedDataset) -> Callable[[], float] | None:
+    """Function that scores the present model on the validation rows, if there are any."""
+    rows = context.job.validation
+    encoded: list[EncodedRows] = [] if rows is None else [context.encode(rows.texts)]
+    warn_of_cuts(context.job.row_format, context.window_length, data.encoded, *encoded)
+    if rows is None:
+        return None
+    (watched,) = encoded
+    targets = context.task.encode(rows.y, watched)
+
+    def validate() -> float:
+        features = pooled_features(
+            context.model, watched, data.pad_id, device=context.device, dtype=context.dtype
+        )
+        scores = context.model.head.scores(features.to(context.device)).cpu().numpy()
+        if not np.isfinite(scores).all():
+            raise FloatingPointError(
+                "The scores of the validation rows are no longer finite. Lower learning_rate "
+                f"(now {context.parameters.learning_rate:g}) or raise warmup_fraction."
+            )
+        return context.task.score(scores, targets)
+
+    return validate
+
+
+def _fine_tune(context: FitContext, data: EncodedDataset, monitor: EpochMonitor) -> TrainingResult:
+    """Train the model in the package's one loop."""
+    model, plan = context.model, context.plan
+    past = Continuation.of(context, data)
+    pretrained = model.pretrained
+    model.pretrained = plan.pretrained_after(pretrained, model.encoder)
+    objective = RowObjective(
+        model,
+        data,
+        context.task.loss,
+        plan.batch_size,
+        device=context.device,
+        dtype=context.dtype,
+        pretrained=pretrained,
+        later=plan.frozen_layers(len(model.encoder.layers())),
+        auxiliary=_auxiliary(context),
+    )
+    result = train(
+        model,
+        objective,
+        plan,
+        device=context.device,
+        rng=context.rng,
+        on_epoch_end=monitor,
+        on_step_end=None if past is None else past.watch(plan.n_epochs * objective.n_steps),
+        progress=None if past is None else past.restore(),
+    )
+    if past is not None:
+        past.keep()
+    return result
+
+
+def _auxiliary(context: FitContext) -> AuxiliaryLanguage | None:
+    weight = context.parameters.lm_weight
+    return AuxiliaryLanguage(context.model.encoder, context.tokenizer, weight) if weight else None
+
+
+def _attributes(context: FitContext, *, copied: bool = False) -> dict[str, Any]:
+    """Attributes as if `fit` ended here, without the lexical model; of a copy of the network."""
+    model = context.model
+    if copied:
+        model = copy.deepcopy(model).to("cpu").requires_grad_(True).eval()
+    return {
+        **context.job.targets.attributes(context.task),
+        "task_": context.task,
+        "model_": model,
+        "tokenizer_": context.tokenizer,
+        "encoder_name_": context.encoder_name,
+        "lexical_": None,
+    }
