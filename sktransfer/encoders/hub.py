@@ -31,16 +31,25 @@ def cached_folder(repo_id: str, revision: str = "") -> Path | None:
 
 def cached_checkpoints() -> dict[str, str]:
     """Repositories in the cache that hold a checkpoint, and the folder of each."""
-    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub import constants, scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
 
+    try:
+        repos = scan_cache_dir(constants.HF_HUB_CACHE).repos
+    except CacheNotFound:
+        return {}
     found: dict[str, str] = {}
-    for config in sorted(Path(HF_HUB_CACHE).glob("models--*/snapshots/*/config.json")):
-        repo = config.parents[2].name.removeprefix("models--").replace("--", "/")
-        folder = cached_folder(repo)
-        if folder is not None:
-            found[repo] = str(folder)
-        elif has_weights(config.parent):
-            found[f"{repo}@{config.parent.name}"] = str(config.parent)
+    for repo in sorted(repos, key=lambda repo: repo.repo_id):
+        if repo.repo_type != "model":
+            continue
+        current = cached_folder(repo.repo_id)
+        if current is not None:
+            found[repo.repo_id] = str(current)
+            continue
+        for revision in sorted(repo.revisions, key=lambda revision: revision.commit_hash):
+            folder = revision.snapshot_path
+            if (folder / "config.json").is_file() and has_weights(folder):
+                found[f"{repo.repo_id}@{revision.commit_hash}"] = str(folder)
     return found
 
 
@@ -77,7 +86,6 @@ def download(repo_id: str, revision: str = "") -> Path:
             revision=revision or None,
             allow_patterns=_wanted(names),
             etag_timeout=TIMEOUT_SECONDS,
-            tqdm_class=_silent_bar(),
         )
     except HFValidationError as error:
         raise HubError("it is no name that the hub allows") from error
@@ -96,19 +104,6 @@ def _wanted(names: list[str]) -> list[str]:
     else:
         raise HubError("its repository has no safetensors weights, and others can run code")
     return ["config.json", *weights, *(name for name in TOKENIZER_FILES if name in present)]
-
-
-def _silent_bar() -> type:
-    from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
-
-    class SilentBar(tqdm):  # type: ignore[misc, type-arg, unused-ignore]
-        def __init__(self, *args: object, **kwargs: object) -> None:
-            kwargs["disable"] = True
-            # Known to the hub's own bars only.
-            kwargs.pop("name", None)
-            super().__init__(*args, **kwargs)
-
-    return SilentBar
 
 
 def _reason(error: Exception) -> str:

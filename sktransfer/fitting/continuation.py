@@ -10,7 +10,7 @@ import joblib
 from torch import Tensor, nn
 
 from sktransfer.fitting.context import FitContext, FitParameters
-from sktransfer.runtime import cache, place_key
+from sktransfer.runtime import cache, cpu_kernels_enabled, place_key
 from sktransfer.training import EncodedDataset, Progress
 
 # Of the plan, what must be so that the first epochs of a longer training are a shorter one.
@@ -52,7 +52,7 @@ class Continuation:
             (data.content, context.task, _deciding(context.parameters)),
             (replace(context.plan, n_epochs=0), context.rng.bit_generator.state, context.input_key),
             (context.model.pooling, context.model.n_layers, context.model.pretrained.key),
-            (place_key(context.device, context.dtype), str(context.device)),
+            (place_key(context.device, context.dtype), str(context.device), cpu_kernels_enabled()),
         )
         self.key = joblib.hash(content)
         self.last: _State | None = None

@@ -19,6 +19,7 @@ from sktransfer.fitting.probe import solve_head
 from sktransfer.inputs import EncodedRows
 from sktransfer.language.auxiliary import AuxiliaryLanguage
 from sktransfer.runtime import device_memory, isolated_seed, resolve_device, usual_numerics
+from sktransfer.tasks import BlendableTask
 from sktransfer.training import (
     EncodedDataset,
     RowObjective,
@@ -78,10 +79,10 @@ def _fit(context: FitContext, callbacks: FitCallbacks | None) -> FitResult:
         interruption = monitor.finish(result)
         if parameters.head_refit and result.loss_curve and not is_partial:
             solve_head(context, data, C=task.refit_c)
-    has_lexical = parameters.lexical_weight > 0 and not is_partial
+    has_lexical = parameters.lexical_weight > 0 and isinstance(task, BlendableTask)
     attributes = {
         **_attributes(context),
-        "lexical_": fit_lexical(task, data) if has_lexical else None,
+        "lexical_": fit_lexical(task, data) if has_lexical and not is_partial else None,
         "loss_curve_": result.loss_curve,
         "validation_scores_": monitor.scores,
         "best_epoch_": monitor.best_epoch,

@@ -17,6 +17,7 @@ from sktransfer.fitting.predictor import Predictor
 from sktransfer.inputs import EncodedRows, Row
 from sktransfer.inputs.batches import Batch, collate_rows
 from sktransfer.nn import TransferModel
+from sktransfer.tasks import BlendableTask
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -65,7 +66,7 @@ class Ending:
         scale = np.broadcast_to(getattr(task, "scale", 1.0), n_outputs)
         one = np.ones((1, n_outputs), dtype=np.float32)
         scores, lexical = one[0], 0 * one[0]
-        if predictor.lexical is not None and task is not None:
+        if predictor.lexical is not None and isinstance(task, BlendableTask):
             weight = predictor.lexical_weight
             scores = task.blend(one, 0 * one, weight)[0]
             lexical = task.blend(0 * one, one, weight)[0]

@@ -16,7 +16,7 @@ from sktransfer.fitting.lexical import LexicalChannel
 from sktransfer.inputs import EncodedRows, Row, RowFormat, Tokenizer, distinct, join_ranges
 from sktransfer.nn import TransferModel
 from sktransfer.runtime import device_memory, resolve_device, resolve_precision
-from sktransfer.tasks import Task
+from sktransfer.tasks import BlendableTask, Task
 from sktransfer.training import launch_features
 
 _MAX_UNITS = 65_536
@@ -119,7 +119,7 @@ class Predictor:
         score = self.model.head.scores
         parts = [score(features()), *(score(self.launch(part)()) for part in others)]
         joined: NDArray[np.float32] = torch.cat(parts).numpy()
-        if lexical is None or self.task is None:
+        if lexical is None or not isinstance(self.task, BlendableTask):
             return joined
         return self.task.blend(joined, lexical, self.lexical_weight)
 

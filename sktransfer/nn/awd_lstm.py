@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 # Hidden and cell state of one layer, (1, B, width) each.
@@ -105,24 +104,20 @@ class WeightDropLSTM(nn.Module):
         if state is None:
             zeros = inputs.new_zeros(1, inputs.shape[1], lstm.hidden_size, dtype=torch.float32)
             state = zeros, zeros
-        from_input, recurrent, *biases = lstm.all_weights[0]
-        dropped = functional.dropout(recurrent, self.weight_dropout, self.training)
-        weights = [from_input, dropped, *biases]
-        states, hidden, cell = _run(inputs, state, weights, self.training)
-        return self.dropout(states), (hidden, cell)
+        states, reached = self._run(inputs, state)
+        return self.dropout(states), reached
 
-
-def _run(
-    inputs: Tensor, state: LayerState, weights: list[Tensor], is_training: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    # nn.LSTM computes with its own parameters only; this is the kernel that it calls.
-    kernel: Callable[..., tuple[Tensor, Tensor, Tensor]] = torch._VF.lstm
-    with contextlib.ExitStack() as stack:
-        if inputs.is_cuda:
+    def _run(self, inputs: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        if not (self.training and self.weight_dropout):
+            found: tuple[Tensor, LayerState] = self.lstm(inputs, state)
+            return found
+        recurrent = self.lstm.get_parameter("weight_hh_l0")
+        dropped = functional.dropout(recurrent, self.weight_dropout)
+        with warnings.catch_warnings():
             # cuDNN warns of weights that do not lie side by side; dropped ones never do.
-            stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", message="RNN module weights", category=UserWarning)
-        return kernel(inputs, state, weights, True, 1, 0.0, is_training, False, False)
+            found = functional_call(self.lstm, {"weight_hh_l0": dropped}, (inputs, state))
+            return found
 
 
 class AWDLSTM(nn.Module):

@@ -20,6 +20,7 @@ from sktransfer.runtime.device import (
 )
 from sktransfer.runtime.files import remove_leftovers, replaced_folder, write_file
 from sktransfer.runtime.graphs import Graphs, Inputs
+from sktransfer.runtime.kernels import cpu_kernels_enabled, set_cpu_kernels
 from sktransfer.runtime.locks import ForkSafeLock
 from sktransfer.runtime.numerics import place_key, usual_numerics
 from sktransfer.runtime.resident_models import DeviceMemory, device_memory
@@ -39,6 +40,7 @@ __all__ = [
     "cache",
     "cache_budget",
     "check_folder",
+    "cpu_kernels_enabled",
     "device_memory",
     "is_out_of_memory",
     "isolated_seed",
@@ -51,6 +53,7 @@ __all__ = [
     "resolve_precision",
     "rng_state",
     "set_cache_budget",
+    "set_cpu_kernels",
     "set_rng_state",
     "token_budget",
     "trim_memory",

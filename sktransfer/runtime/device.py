@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from sktransfer.runtime.attention import EfficientAttention
-from sktransfer.runtime.kernels import CPUTraining
+from sktransfer.runtime.kernels import CPUTraining, cpu_kernels_enabled
 
 # Padded tokens of one pass. On a CPU, batches that fit its caches are read a third faster; for
 # training, a batch in one pass saves the second one. A GPU of 8 GB still holds a base-size encoder
@@ -114,7 +114,7 @@ def autocast(device: torch.device, dtype: torch.dtype, *, training: bool) -> Ite
             stack.enter_context(torch.autocast(device.type, dtype=dtype))
             if device.type == "cuda":
                 stack.enter_context(EfficientAttention())
-        if training and device.type == "cpu":
+        if training and device.type == "cpu" and cpu_kernels_enabled():
             stack.enter_context(CPUTraining())
         yield
 

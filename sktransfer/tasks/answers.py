@@ -118,12 +118,6 @@ class AnswerTask:
         best = scores_by_row(torch.from_numpy(scores), targets).argmax(dim=1)
         return float((best == _places(targets)).all(dim=1).double().mean())
 
-    def blend(
-        self, scores: NDArray[np.float32], lexical: NDArray[np.float32], weight: float
-    ) -> NDArray[np.float32]:
-        """Scores of the network alone: which words a row has says nothing of their places."""
-        return scores
-
 
 def _places(targets: Tensor) -> Tensor:
     """Units (n_rows, 2) of the first and the last token, counted in the row."""

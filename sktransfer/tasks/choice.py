@@ -85,9 +85,3 @@ class ChoiceTask:
         """Accuracy."""
         chosen = scores_by_row(torch.from_numpy(scores), targets).squeeze(2).argmax(dim=1)
         return float((chosen == targets.argmax(dim=1)).double().mean())
-
-    def blend(
-        self, scores: NDArray[np.float32], lexical: NDArray[np.float32], weight: float
-    ) -> NDArray[np.float32]:
-        """Sum: the scores are logarithms of odds, and words add evidence."""
-        return scores + np.float32(weight) * lexical

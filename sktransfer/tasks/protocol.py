@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -69,6 +69,11 @@ class Task(Protocol):
     def score(self, scores: NDArray[np.float32], targets: Tensor) -> float:
         """Quality of `scores`, the higher the better."""
         ...
+
+
+@runtime_checkable
+class BlendableTask(Task, Protocol):
+    """A task whose scores a model on TF-IDF features can be blended with."""
 
     def blend(
         self, scores: NDArray[np.float32], lexical: NDArray[np.float32], weight: float

@@ -105,9 +105,3 @@ class TaggingTask:
             for codes in (targets[targets >= 0].numpy(), predicted)
         )
         return tag_score(true, found, np.ones(len(true)), self.classes.tolist())
-
-    def blend(
-        self, scores: NDArray[np.float32], lexical: NDArray[np.float32], weight: float
-    ) -> NDArray[np.float32]:
-        """Not there: TF-IDF columns describe rows, not words."""
-        raise AssertionError("words have no lexical channel")

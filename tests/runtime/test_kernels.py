@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sktransfer.runtime import autocast
+from sktransfer.runtime import autocast, set_cpu_kernels
 from sktransfer.runtime import kernels as kernels_module
 from sktransfer.runtime.kernels import CPUTraining
 
@@ -197,3 +197,24 @@ def test_autocast_brings_attention_to_one_precision() -> None:
     assert found.dtype is torch.bfloat16
     assert query.grad is not None
     assert query.grad.dtype is torch.float32
+
+
+def test_the_switch_gives_pytorchs_own_draws() -> None:
+    values, cpu = torch.ones(64), torch.device("cpu")
+
+    def dropped() -> Tensor:
+        with torch.random.fork_rng(devices=[]), autocast(cpu, torch.float32, training=True):
+            torch.manual_seed(0)
+            return functional.dropout(values, 0.5)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        expected = functional.dropout(values, 0.5)
+    assert set_cpu_kernels(False)
+    try:
+        assert torch.equal(dropped(), expected)
+    finally:
+        assert not set_cpu_kernels(True)
+    assert not torch.equal(dropped(), expected)
+    with pytest.raises(TypeError, match="enabled must be a bool"):
+        set_cpu_kernels(0)

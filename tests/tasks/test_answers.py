@@ -158,8 +158,3 @@ def test_weights_count_as_copies():
     copied = np.concatenate([*parts, parts[3]])
     copies = TASK.solve(copied, torch.cat([targets, targets[3:4]]), np.ones(21), C=1.0)
     assert_allclose(heavy.coef, copies.coef, atol=1e-3)
-
-
-def test_words_say_nothing_of_places():
-    scores = np.ones((3, 2), dtype=np.float32)
-    assert TASK.blend(scores, scores, 0.3) is scores

@@ -108,4 +108,3 @@ def test_score_is_the_accuracy_within_rows():
     scores = np.array([[0], [0], [9], [1], [5], [-9], [3], [2]], dtype=np.float32)
     assert TASK.score(scores, TARGETS) == 0.5
     assert TASK.n_outputs == 1
-    np.testing.assert_array_equal(TASK.blend(scores, scores, 0.5), 1.5 * scores)
