@@ -113,6 +113,7 @@ def check_indicators(y: Any, *, name: str = "y") -> NDArray[np.int64]:
         known = (values == 0) | (values == 1)
     for place in np.argwhere(~known)[:1].tolist():
         value = values[tuple(place)]
+        value = value.item() if isinstance(value, np.generic) else value
         if is_missing(value):
             raise ValueError(
                 f"{name} is missing ({value}){_where(place)}: give each label of the row 0 or 1, "

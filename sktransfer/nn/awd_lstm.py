@@ -108,8 +108,9 @@ class WeightDropLSTM(nn.Module):
         return self.dropout(states), reached
 
     def _run(self, inputs: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        found: tuple[Tensor, LayerState]
         if not (self.training and self.weight_dropout):
-            found: tuple[Tensor, LayerState] = self.lstm(inputs, state)
+            found = self.lstm(inputs, state)
             return found
         recurrent = self.lstm.get_parameter("weight_hh_l0")
         dropped = functional.dropout(recurrent, self.weight_dropout)
@@ -117,7 +118,7 @@ class WeightDropLSTM(nn.Module):
             # cuDNN warns of weights that do not lie side by side; dropped ones never do.
             warnings.filterwarnings("ignore", message="RNN module weights", category=UserWarning)
             found = functional_call(self.lstm, {"weight_hh_l0": dropped}, (inputs, state))
-            return found
+        return found
 
 
 class AWDLSTM(nn.Module):
