@@ -68,25 +68,25 @@ def watched() -> list[tuple[Any, str, str]]:
     import torch
     from torch import nn
 
-    from sktransfer import _base, _linear
-    from sktransfer.estimators.base import BaseTransferEstimator
+    from sktransfer.encoders import EncoderHandle
+    from sktransfer.fitting import context, fit, probe
     from sktransfer.tasks import ClassificationTask
-    from sktransfer.training import _forward, _frozen, _loop, _rows
+    from sktransfer.training import forward, frozen, loop, rows
 
     return [
-        (_base, "resolve_encoder", "loading"),
-        (_base.EncoderHandle, "load_shared", "loading"),
-        (BaseTransferEstimator, "_encode", "tokenising"),
-        (_frozen.FrozenLayerCache, "_compute", "frozen layers"),
-        (_rows.RowObjective, "_pass", "training: forward"),
+        (context, "resolve_encoder", "loading"),
+        (EncoderHandle, "load_shared", "loading"),
+        (context.FitContext, "encode", "tokenizing"),
+        (frozen.FrozenLayerCache, "_compute", "frozen layers"),
+        (rows.RowObjective, "_pass", "training: forward"),
         (torch.Tensor, "backward", "training: backward"),
-        (nn.utils, "clip_grad_norm_", "training: optimiser"),
-        (torch.optim.AdamW, "step", "training: optimiser"),
-        (_forward._Pass, "_encode", "features"),
+        (nn.utils, "clip_grad_norm_", "training: optimizer"),
+        (torch.optim.AdamW, "step", "training: optimizer"),
+        (forward._Pass, "_encode", "features"),
         (ClassificationTask, "solve", "linear models"),
-        (_base, "fit_lexical", "word counts"),
-        (_linear, "pooled_features", "features"),
-        (_loop._Run, "_step", "training: rest"),
+        (fit, "fit_lexical", "word counts"),
+        (probe, "pooled_features", "features"),
+        (loop._Run, "_step", "training: rest"),
     ]
 
 
