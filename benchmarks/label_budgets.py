@@ -28,6 +28,7 @@ from typing import Any
 
 import _data
 import _systems
+from _processes import child_environment
 from _provenance import cpu_model, versions
 
 RESULTS = Path(__file__).parent / "results" / "label_budgets.csv"
@@ -91,15 +92,7 @@ def run_one(job: Job) -> dict[str, Any]:
 
 def run_in_child(job: Job, threads: int, core: int | None) -> dict[str, Any] | None:
     """A fresh process per fit keeps peak memory and time clean."""
-    environment = {
-        **os.environ,
-        **dict.fromkeys(
-            ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)
-        ),
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
-        "RAYON_NUM_THREADS": str(threads),
-    }
+    environment = child_environment(threads)
     command = [
         sys.executable,
         str(Path(__file__).resolve()),
