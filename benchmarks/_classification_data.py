@@ -1,4 +1,4 @@
-"""What `classification_encoder.py` trains on: sets whose licences let trained weights be shipped.
+"""What `classification_encoder.py` trains on: sets whose licenses let trained weights be shipped.
 
 Two come from the data folder of the benchmarks, the others from checkouts of public repositories
 below a folder of their own:
@@ -60,20 +60,20 @@ class EvaluationTexts:
             frame = pd.read_parquet(path)
             for column in ("text", "text_a", "text_b", "question"):
                 for text in frame[column].astype(str) if column in frame else ():
-                    self.whole.add(normalised(text))
+                    self.whole.add(normalized(text))
                     self.runs.update(runs_of(text))
 
     def has(self, text: str) -> bool:
         """Whether a text, or eight of its words in a row, stand in one of the sets."""
-        return normalised(text) in self.whole or not self.runs.isdisjoint(runs_of(text))
+        return normalized(text) in self.whole or not self.runs.isdisjoint(runs_of(text))
 
 
-def normalised(text: str) -> str:
+def normalized(text: str) -> str:
     return re.sub(r"\W+", " ", text[:400].lower()).strip()
 
 
 def runs_of(text: str) -> Iterable[int]:
-    words = normalised(text).split()
+    words = normalized(text).split()
     return (hash(tuple(words[i : i + _RUN])) for i in range(len(words) - _RUN + 1))
 
 

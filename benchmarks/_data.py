@@ -57,9 +57,9 @@ def take(rows: Rows, indices: npt.NDArray[np.intp]) -> Rows:
 
 
 def draw(name: str, budget: str, seed: int) -> Rows:
-    """Training rows of one draw; a budget is labels a class, except 1500, which is a total.
+    """Training rows of one draw; a budget is labels per class, except 1500, which is a total.
 
-    The total is shared out as the classes come (largest remainder), with at least one row a class.
+    The total is shared out in proportion (largest remainder), with at least one row per class.
     """
     rows = load(name, "train")
     generator = _generator(name, int(budget), seed)

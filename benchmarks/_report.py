@@ -1,7 +1,7 @@
 """Markdown summary of `results/label_budgets.csv`: tables by budget, then the claims.
 
 Two systems are compared on the draws that both have; times by processor time where both ran on one
-thread (on a shared machine the wall clock also counts the neighbours), else by the wall clock.
+thread (on a shared machine the wall clock also counts the neighbors), else by the wall clock.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ def markdown(path: Path) -> str:
 
 
 def _title(budget: str) -> str:
-    return "1,500 labels" if budget == "1500" else f"{budget} labels a class"
+    return "1,500 labels" if budget == "1500" else f"{budget} labels per class"
 
 
 def _span(rows: pd.DataFrame) -> str:
@@ -111,7 +111,7 @@ def _ablations(part: pd.DataFrame) -> str:
 
 
 def paired(part: pd.DataFrame, peer: str, ours: str = OURS) -> pd.DataFrame:
-    """One row a set: means of the two systems over the draws that both have."""
+    """One row per set: means of the two systems over the draws that both have."""
     keys = ["set", "draw"]
     left, right = part[part["system"] == ours], part[part["system"] == peer]
     both = left.merge(right, on=keys, suffixes=("_ours", "_peer"))
@@ -178,7 +178,7 @@ def _against_setfit(part: pd.DataFrame) -> list[str]:
     )
     speed = both["predict_ours"] / both["predict_peer"]
     speeds = f"texts/s ratio: median {speed.median():.2f}, least {speed.min():.2f}"
-    start = "8 labels a class"
+    start = "8 labels per class"
     return [
         _claim(gain >= 1, f"{start}: {gain:+.2f} points against SetFit (asked: +1)", len(both)),
         _claim(
@@ -193,7 +193,7 @@ def _above_every_peer(part: pd.DataFrame) -> list[str]:
     for peer in [name for name in part["system"].unique() if not name.startswith(OURS)]:
         both = paired(part, peer)
         gain = _gain(both).mean()
-        text = f"64 labels a class: {gain:+.2f} points against {peer} over {len(both)} sets"
+        text = f"64 labels per class: {gain:+.2f} points against {peer} over {len(both)} sets"
         # SetFit is asked for on the sets of at most six classes only.
         lines.append(_claim(gain > 0, text, len(both), 6 if peer == "setfit" else len(_data.SETS)))
     return lines

@@ -116,7 +116,7 @@ def processor_seconds() -> float:
 
 
 def watch_steps(measured: Measured) -> Any:
-    """Count the steps of any optimiser of PyTorch, and what the first of them trains.
+    """Count the steps of any optimizer of PyTorch, and what the first of them trains.
 
     Systems are compared on the same work, and this shows whether it was.
     """
@@ -355,7 +355,7 @@ def newsgroups(size: int, tokenizer: Any) -> _data.Rows:
 
 
 def fitted_predictor(job: Job) -> Any:
-    """A classifier whose predictions cost what any other's do: what was learnt plays no part."""
+    """A classifier whose predictions cost what any other's do: what was learned plays no part."""
     import resources
 
     few = _data.draw(PREDICT_SET, "8", 0)
@@ -364,7 +364,7 @@ def fitted_predictor(job: Job) -> Any:
 
 
 def onnx_reader(job: Job) -> Callable[[list[str]], Any]:
-    """Labels from ONNX Runtime, texts of like length together; tokenising is in it."""
+    """Labels from ONNX Runtime, texts of like length together; tokenizing is in it."""
     import onnxruntime
 
     model = fitted_predictor(job)

@@ -36,7 +36,7 @@ def markdown(path: Path) -> str:
     """Tables of medians over the repeats, one a part, machine and number of threads.
 
     Times are compared by processor time on one thread of a CPU, because the wall clock of a shared
-    machine also counts the neighbours, and by the wall clock elsewhere.
+    machine also counts the neighbors, and by the wall clock elsewhere.
     """
     import _report
     import pandas as pd

@@ -83,7 +83,7 @@ class TfidfRegression:
 
 
 class FrozenFeatures:
-    """Mean-pooled, normalised embeddings and logistic regression, C by inner cross-validation."""
+    """Mean-pooled, normalized embeddings and logistic regression, C by inner cross-validation."""
 
     modules = (
         "sentence_transformers",

@@ -72,7 +72,7 @@ class Labeling:
 
 
 def embed(model: nn.Module, ids: Tensor) -> Tensor:
-    """Normalised mean-pooled embeddings."""
+    """Normalized mean-pooled embeddings."""
     mask = (ids != 0).long()
     states = model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
     mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)

@@ -15,14 +15,14 @@ HERE = Path(__file__).parent
 IMAGES = HERE.parent / "docs" / "images"
 PHASES = (
     "loading",
-    "tokenising",
+    "tokenizing",
     "frozen layers",
     "features",
     "linear models",
     "word counts",
     "training: forward",
     "training: backward",
-    "training: optimiser",
+    "training: optimizer",
     "training: rest",
     "other",
 )
@@ -33,13 +33,13 @@ def where_time_goes(rows: pd.DataFrame) -> Figure:
     cases = list(rows["fit"].unique())
     figure = Figure(figsize=(9, 1.2 + 0.75 * len(cases)), layout="constrained")
     axes = figure.subplots()
-    colours = mpl.color_sequences["tab20"]
+    colors = mpl.color_sequences["tab20"]
     for row, (fit, turn) in enumerate((fit, turn) for fit in cases for turn in ("first", "again")):
         own = rows[(rows["fit"] == fit) & (rows["turn"] == turn)].set_index("phase")["cpu_s"]
         start, total = 0.0, own.sum()
-        for colour, phase in zip(colours, PHASES, strict=False):
+        for color, phase in zip(colors, PHASES, strict=False):
             share = 100 * own.get(phase, 0.0) / total
-            axes.barh(row, share, left=start, color=colour, label="" if row else phase)
+            axes.barh(row, share, left=start, color=color, label="" if row else phase)
             start += share
         axes.text(101, row, f"{total:.1f} s", va="center")
     names = [f"{fit}, {turn}" for fit in cases for turn in ("first", "again")]

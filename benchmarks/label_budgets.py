@@ -1,7 +1,7 @@
-"""TransferTextClassifier beside its peers at 8 and 64 labels a class and at 1,500 labels.
+"""TransferTextClassifier beside its peers at 8 and 64 labels per class and at 1,500 labels.
 
 Every fit runs in a process of its own and becomes one row of the CSV; finished rows are skipped, so
-a run can be stopped and taken up again, and several runners (one a core) can share the work:
+a run can be stopped and taken up again, and several runners (one per core) can share the work:
 
     python benchmarks/label_budgets.py --sets trec6,sst2 --budgets 8 --systems sktransfer,setfit
     python benchmarks/label_budgets.py --core 1 --threads 1

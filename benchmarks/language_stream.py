@@ -3,7 +3,7 @@
 python benchmarks/language_stream.py stream     # 200 MB, a small AWD-LSTM
 python benchmarks/language_stream.py killed     # 8 MB: SIGKILL in the middle, then fit again
 
-The text is that of WikiText-2 and IMDb's unlabelled reviews, over and over, in a temporary file.
+The text is that of WikiText-2 and IMDb's unlabeled reviews, over and over, in a temporary file.
 """
 
 import argparse

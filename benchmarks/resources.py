@@ -106,7 +106,7 @@ def measure_predict() -> list[Measure]:
     measures: list[Measure] = []
     for name, size in (("trec6", 1000), ("20newsgroups_strict", 200)):
         rows = _data.draw(name, "8", 0)
-        # Speed does not depend on what was learnt.
+        # Speed does not depend on what was learned.
         model = TransferTextClassifier(max_epochs=0, max_length=MAX_LENGTH, random_state=0)
         model.fit(rows.texts, rows.labels)
         test, train = _data.load(name, "test").texts, _data.load(name, "train").texts

@@ -100,7 +100,7 @@ def texts_of(name: str, split: str) -> _data.Rows:
 
 
 def drawn(name: str, n_labels: int, seed: int) -> tuple[_data.Rows, _data.Rows]:
-    """Labelled rows of a seed, and as many others to choose settings on."""
+    """Labeled rows of a seed, and as many others to choose settings on."""
     rows = texts_of(name, "train")
     order = np.random.default_rng([7, seed]).permutation(len(rows.texts))
     return _data.take(rows, order[:n_labels]), _data.take(rows, order[-1000:])
@@ -179,7 +179,7 @@ def _raw(n_labels: int, seed: int) -> tuple[_data.Rows, _data.Rows]:
 
 @cache
 def adapted(n_reviews: int) -> Any:
-    """What adapt_epochs=1 does, once for all label budgets: the labelled texts are left out."""
+    """What adapt_epochs=1 does, once for all label budgets: the labeled texts are left out."""
     import pandas as pd
 
     frame = pd.read_parquet(_data.data_root() / "imdb_unsup" / "train.parquet")

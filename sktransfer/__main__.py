@@ -193,9 +193,9 @@ def _load(arguments: argparse.Namespace, out: Console) -> tuple[Sequence[str], S
         )
         return list(docstrings.data), [names[index] for index in docstrings.target]
 
-    from sktransfer.comparison.columns import read_labelled_texts
+    from sktransfer.comparison.columns import read_labeled_texts
 
-    read = read_labelled_texts(
+    read = read_labeled_texts(
         arguments.file,
         arguments.text,
         arguments.label,

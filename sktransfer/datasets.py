@@ -54,7 +54,7 @@ _SKLEARN = (
     "utils",
 )
 
-# Class -> the modules whose public names belong to it. The neighbours are chosen to overlap in
+# Class -> the modules whose public names belong to it. The neighbors are chosen to overlap in
 # vocabulary (linear algebra lives in four of them), so that word counts alone do not solve it.
 _CLASSES: dict[str, tuple[str, ...]] = {
     "numpy": ("numpy", "numpy.fft", "numpy.linalg", "numpy.random"),

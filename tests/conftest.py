@@ -181,7 +181,7 @@ def wordpiece_tokenizer():
 
 
 def byte_level_tokenizer():
-    """GPT-2's tokenizer with merges learnt on WORDS; every text is made of known bytes."""
+    """GPT-2's tokenizer with merges learned on WORDS; every text is made of known bytes."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())

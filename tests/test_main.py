@@ -128,7 +128,7 @@ def test_columns_and_encoder_are_passed_on(cheap, reviews, tiny_encoder, capsys)
         (["--text", "body"], "--text says how to read FILE, and no FILE was given."),
         (["{}", "--encoding", "utf-9"], "--encoding utf-9: Python knows no such encoding."),
         (["{}", "--encoder", "no/such/folder"], "encoder='no/such/folder'"),
-        (["{}", "--colour"], "unrecognized arguments: --colour"),
+        (["{}", "--color"], "unrecognized arguments: --color"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(cheap, reviews, capsys, arguments, message):

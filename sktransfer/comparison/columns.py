@@ -55,7 +55,7 @@ class LabelledTexts:
     notes: list[str]
 
 
-def read_labelled_texts(
+def read_labeled_texts(
     path: str | Path,
     text: str | None = None,
     label: str | None = None,
@@ -98,7 +98,7 @@ def read_labelled_texts(
         raise ValueError(f"{path}: there are no rows below the columns {_listed(table.columns)}.")
     text = _guess_text(path, table, label) if text is None else text
     label = _guess_label(path, table, text) if label is None else label
-    return _labelled(path, table, text, label)
+    return _labeled(path, table, text, label)
 
 
 def _guess_text(path: Path, table: Table, label: str | None) -> str:
@@ -180,7 +180,7 @@ def _n_words(cells: Sequence[str]) -> float:
     return sum(len(cell.split()) for cell in cells) / len(cells)
 
 
-def _labelled(path: Path, table: Table, text: str, label: str) -> LabelledTexts:
+def _labeled(path: Path, table: Table, text: str, label: str) -> LabelledTexts:
     texts = [_text(path, text, row, cell) for row, cell in enumerate(table.columns[text], 1)]
     cells = [_label(path, label, row, cell) for row, cell in enumerate(table.columns[label], 1)]
     notes = list(table.notes)

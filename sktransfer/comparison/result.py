@@ -80,7 +80,7 @@ class ComparisonResult:
         return summary
 
     def to_csv(self, path: str | PathLike[str]) -> None:
-        """Write the raw rows, one a fit, to a CSV file.
+        """Write the raw rows, one per fit, to a CSV file.
 
         Parameters
         ----------

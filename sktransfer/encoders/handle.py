@@ -133,7 +133,7 @@ class EncoderHandle:
         encoder : Encoder
             On the CPU, in float32 and eval mode.
         tokenizer : Tokenizer
-            The tokeniser that the encoder was trained with.
+            The tokenizer that the encoder was trained with.
 
         Raises
         ------

@@ -88,7 +88,7 @@ def download(repo_id: str, revision: str = "") -> Path:
             etag_timeout=TIMEOUT_SECONDS,
         )
     except HFValidationError as error:
-        raise HubError("it is no name that the hub allows") from error
+        raise HubError("the hub does not allow this name") from error
     except (OSError, http_error) as error:
         raise HubError(_reason(error)) from error
     return Path(folder)

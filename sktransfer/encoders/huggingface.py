@@ -233,7 +233,7 @@ def new_transformer(
     Parameters
     ----------
     kind : {"gpt", "bert"}
-        A decoder (GPT-2) or an encoder (BERT), with learnt positions and an inner width of four
+        A decoder (GPT-2) or an encoder (BERT), with learned positions and an inner width of four
         times the states'.
     n_tokens : int
         Size of the vocabulary.
@@ -699,7 +699,7 @@ def _first_line(error: Exception) -> str:
 
 
 class _NoRandomInit(TorchFunctionMode):
-    """Leaves out random initialisation, which the checkpoint's weights replace at once."""
+    """Leaves out random initialization, which the checkpoint's weights replace at once."""
 
     _drawn = frozenset(
         f"{name}_"

@@ -79,7 +79,7 @@ def saved_encoder(handle: EncoderHandle, folder: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class ManifestFolder:
-    """Source of an encoder that is no checkpoint of Hugging Face: a folder with a manifest.
+    """Source of an encoder that is not a Hugging Face checkpoint: a folder with a manifest.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ValueError(f"encoder: {path} cannot be read: {error}") from error
     needed = {"format", "architecture", "settings", "pad_id", "special_tokens"}
     if not isinstance(manifest, dict) or not needed <= manifest.keys():
-        raise ValueError(f"encoder: {path} is no manifest of an encoder.")
+        raise ValueError(f"encoder: {path} is not an encoder's manifest.")
     if manifest["format"] != _FORMAT:
         raise ValueError(
             f"encoder: {path} has format {manifest['format']!r}, and this version of sktransfer "

@@ -1,4 +1,4 @@
-"""Static encoders: one vector a token, looked up in a table; no context, no layers."""
+"""Static encoders: one vector per token, looked up in a table; no context, no layers."""
 
 from __future__ import annotations
 

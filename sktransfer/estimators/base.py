@@ -94,7 +94,7 @@ class BaseTransferEstimator(BaseEncoderEstimator):
         X : array-like of shape (n_samples,) or (n_samples, n_columns)
             Rows in the form that the class describes: list, generator, NumPy array, pandas or
             polars Series, pyarrow array. A table, a two-dimensional array or a list of tuples
-            gives several texts a row, such as the two of a pair.
+            gives several texts per row, such as the two of a pair.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -114,7 +114,7 @@ class BaseTransferEstimator(BaseEncoderEstimator):
         ValueError
             If a text, a target or a parameter cannot be used; the message names it.
         TypeError
-            If a text is no string.
+            If a text is not a string.
         FloatingPointError
             If the loss is not finite. As after every error, the estimator stays as it was.
         """

@@ -43,7 +43,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         its class, which helps when rows are few [1]_. ``"auto"`` reads labels that are words
         (``"lost_card"`` as "lost card", ``"neg"`` beside ``"pos"`` as "negative") and leaves
         codes (numbers, ``"class_1"``) alone, and labels that take the encoder's vocabulary more
-        than 1.5 tokens a word, as abbreviations do (``"ENTY"``): all of them or none. A dict
+        than 1.5 tokens per word, as abbreviations do (``"ENTY"``): all of them or none. A dict
         gives the text of each label, such as ``{0: "negative", 1: "positive"}``; None is off.
         Rows of several texts and multilabel targets have none.
     class_weight : dict, list of dicts, "balanced" or None, default=None
@@ -52,7 +52,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
     contrastive_weight : float, default=1.0
         Weight of a supervised contrastive loss beside the cross-entropy: rows of a batch are
         pulled towards those of their class and away from the others [2]_. It holds up to 16
-        rows a class and falls in proportion beyond. 0 is off; multilabel targets have none.
+        rows per class and falls in proportion beyond. 0 is off; multilabel targets have none.
 
     Attributes
     ----------

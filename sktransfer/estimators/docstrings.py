@@ -17,10 +17,10 @@ pooling : {"mean", "cls", "last", "max", "concat"}
     How the states of a text's tokens become one vector; ``"concat"`` is the last, max and
     mean of ULMFiT (Howard and Ruder, 2018, arXiv:1801.06146).
 pooling_layers : int
-    Number of last layers whose pooled, L2-normalised states are averaged.
+    Number of last layers whose pooled, L2-normalized states are averaged.
 long_texts : {"window", "truncate"}
     Longer texts are read whole in overlapping windows whose states are pooled together
-    (while training, in at most four windows a step, drawn anew each epoch), or cut, with a
+    (while training, in at most four windows per step, drawn anew each epoch), or cut, with a
     warning. Rows of several texts are always cut to `max_length`, the longest text first.
 symmetric : bool
     Whether rows of several texts are read in both orders, whose features are averaged: for
@@ -33,9 +33,9 @@ head_init : {"probe", "random"}
 head_refit : bool
     Whether the head is solved once more, on the fine-tuned features.
 C : float
-    Inverse regularisation strength of the probe.
+    Inverse regularization strength of the probe.
 adapt_epochs : int
-    Epochs of language modelling on the texts of the rows (and on `unlabeled` ones given to `fit`)
+    Epochs of language modeling on the texts of the rows (and on `unlabeled` ones given to `fit`)
     before anything else: the target-task stage of ULMFiT (Howard and Ruder, 2018).
 lm_weight : float
     Weight of an auxiliary language-model loss on the texts of the rows, beside the loss of the
@@ -56,7 +56,7 @@ max_epochs : int or "auto"
     Passes over the rows; ``"auto"`` makes more of them the fewer rows there are. With 0 only
     the head is solved, on frozen features.
 batch_size : int or "auto"
-    Rows of one step of the optimiser, whatever the memory of the device; ``"auto"`` is 16, or
+    Rows of one step of the optimizer, whatever the memory of the device; ``"auto"`` is 16, or
     32 where there are no more than 64 rows.
 learning_rate : float
     Peak learning rate of the head and the top layer.
@@ -86,7 +86,7 @@ precision : {"auto", "float32", "bfloat16"}
 random_state : int, RandomState instance or None
     Seed of row order, dropout and validation split.
 verbose : int
-    If positive, a line an epoch goes to standard error.
+    If positive, a line per epoch goes to standard error.
 """
 
 _ATTRIBUTES = """
@@ -95,7 +95,7 @@ task_ : Task
 model_ : TransferModel
     Fine-tuned PyTorch module, on the CPU.
 tokenizer_ : Tokenizer
-    Tokeniser of the encoder.
+    Tokenizer of the encoder.
 encoder_ : EncoderHandle
     Handle to the fine-tuned encoder.
 loss_curve_ : list of float

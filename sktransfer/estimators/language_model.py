@@ -60,8 +60,8 @@ def _is_causal(model: LanguageModel) -> bool:
 class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncoderEstimator):
     """Language model of raw texts: a checkpoint adapted to them, or a network of your own.
 
-    No labels are needed. What it learnt is for other estimators: its `encoder_` is an `encoder`
-    for any of them. A bidirectional checkpoint learns to fill in hidden tokens [1]_, a causal one
+    No labels are needed. What it learned is for other estimators: its `encoder_` is an `encoder`
+    for any of them. A bidirectional checkpoint learns to fill in masked tokens [1]_, a causal one
     to predict the next token; with `architecture` a network is trained from scratch, its
     vocabulary with it.
 
@@ -272,7 +272,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
         ValueError
             If a text, file or parameter cannot be used; the message names it.
         TypeError
-            If a text is no string.
+            If a text is not a string.
         FloatingPointError
             If the loss is not finite. As after every error, the model stays as it was.
         """
@@ -372,7 +372,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
         Returns
         -------
         float
-            At least 1; of a bidirectional model that of the hidden tokens. Perplexities compare
+            At least 1; of a bidirectional model that of the masked tokens. Perplexities compare
             models of one vocabulary only.
         """
         return math.exp(-self.score(X))
@@ -403,7 +403,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
         temperature: float = 1.0,
         random_state: int | np.random.RandomState | None = None,
     ) -> str:
-        """Go on with a text, to look at what the model learnt.
+        """Go on with a text, to look at what the model learned.
 
         Parameters
         ----------

@@ -26,14 +26,14 @@ from sktransfer.tasks import LOSSES
 class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
     """Regression from text, fine-tuned from a pretrained language model.
 
-    Targets are standardised inside. Ridge regression on the frozen encoder's features starts
+    Targets are standardized inside. Ridge regression on the frozen encoder's features starts
     the head, encoder and head are fine-tuned together, and a ridge regression on TF-IDF columns
     is averaged with them.
 
     Parameters
     ----------
     loss : {"squared_error", "huber", "absolute_error"}, default="squared_error"
-        Loss of the standardised targets. The robust ones, Huber's and the absolute error, are
+        Loss of the standardized targets. The robust ones, Huber's and the absolute error, are
         moved less by outliers, and scale targets by their quartiles.
     lexical_weight : float, default=0.15
         Share of the TF-IDF model in the prediction, from 0 (off) to 1.

@@ -112,7 +112,7 @@ class BaseTextEstimator(BaseTransferEstimator):
         ----------
         X : array-like of shape (n_samples,) or (n_samples, n_columns)
             Texts: list, generator, NumPy array, pandas or polars Series, pyarrow array. A table,
-            a two-dimensional array or a list of tuples gives several texts a row, such as the
+            a two-dimensional array or a list of tuples gives several texts per row, such as the
             two of a pair.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
@@ -137,7 +137,7 @@ class BaseTextEstimator(BaseTransferEstimator):
         ValueError
             If a text, a target or a parameter cannot be used; the message names it.
         TypeError
-            If a text is no string.
+            If a text is not a string.
         FloatingPointError
             If the loss is not finite. As after every error, the estimator stays as it was.
         """
@@ -150,7 +150,7 @@ class BaseTextEstimator(BaseTransferEstimator):
         The graph has the one output ``scores``, of shape (n_samples, n_outputs): a classifier's
         are logits in the order of `classes_`, whose softmax (of multilabel targets: sigmoid) is
         `predict_proba`; a regressor's are its predictions. What it reads is what `onnx_inputs`
-        gives: tokenising and the TF-IDF of the lexical channel are no part of it.
+        gives: tokenizing and the TF-IDF of the lexical channel are not part of it.
 
         Parameters
         ----------

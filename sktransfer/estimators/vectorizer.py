@@ -36,7 +36,7 @@ class TransferTextVectorizer(
 
     Without `y`, or with ``max_epochs=0``, the features are those of the pretrained encoder, and
     `fit` only loads it. With `y` the encoder is first fine-tuned: as a regressor if `y` is
-    continuous, and otherwise as a classifier, of one label a row or of several.
+    continuous, and otherwise as a classifier, of one label per row or of several.
 
     Parameters
     ----------

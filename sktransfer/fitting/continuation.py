@@ -16,7 +16,7 @@ from sktransfer.training import EncodedDataset, Progress
 # Of the plan, what must be so that the first epochs of a longer training are a shorter one.
 _SCHEDULE = "constant"
 # A longer training goes on from a shorter one though these differ: it is longer, its weights are
-# compared themselves, or nothing that is learnt depends on it.
+# compared themselves, or nothing that is learned depends on it.
 _NOT_DECIDING = {"encoder": "", "max_epochs": 0, "memory": None, "verbose": 0}
 
 
@@ -27,7 +27,7 @@ class _State:
 
     @property
     def n_bytes(self) -> int:
-        # The optimiser keeps two values of each.
+        # The optimizer keeps two values of each.
         return 3 * sum(value.nbytes for value in self.weights.values())
 
 

@@ -61,7 +61,7 @@ class Ending:
 
     @classmethod
     def of(cls, predictor: Predictor) -> Ending:
-        """Blend with the lexical scores, then scale and centre."""
+        """Blend with the lexical scores, then scale and center."""
         task, n_outputs = predictor.task, predictor.model.head.linear.out_features
         scale = np.broadcast_to(getattr(task, "scale", 1.0), n_outputs)
         one = np.ones((1, n_outputs), dtype=np.float32)
@@ -73,7 +73,7 @@ class Ending:
         return cls(
             (scores * scale).astype(np.float32),
             (lexical * scale).astype(np.float32),
-            np.broadcast_to(getattr(task, "centre", 0.0), n_outputs).astype(np.float32),
+            np.broadcast_to(getattr(task, "center", 0.0), n_outputs).astype(np.float32),
             predictor.lexical is not None,
         )
 

@@ -50,7 +50,7 @@ def _solution(context: FitContext, data: EncodedDataset, C: float) -> LinearWeig
     )
     units = join_ranges(rows.unit_start[:-1][inverse], rows.n_units[inverse])
     # To doubles last: with many rows, each copy counts.
-    inputs = context.model.head.normalise(features)[torch.from_numpy(units)].double().numpy()
+    inputs = context.model.head.normalize(features)[torch.from_numpy(units)].double().numpy()
     # Apple's GPUs have no doubles.
     device = context.device if context.device.type == "cuda" else None
     with one_blas_thread():

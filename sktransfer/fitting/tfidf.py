@@ -31,7 +31,7 @@ class LexicalVectorizer:
     words_ : list of str
         The words in alphabetical order; they are the first columns.
     pairs_ : ndarray of int64, shape (n_pairs, 2)
-        The pairs of neighbouring words, as positions in ``words_``; the other columns.
+        The pairs of neighboring words, as positions in ``words_``; the other columns.
     idf_ : ndarray of float32, shape (n_terms,)
         Inverse document frequency of each column.
 
@@ -79,7 +79,7 @@ class LexicalVectorizer:
         rank[[found[word] for word in words]] = np.arange(len(words))
         ids = rank[ids]
 
-        row_of_pair, keys = _neighbours(ids, row_of_word, len(words))
+        row_of_pair, keys = _neighbors(ids, row_of_word, len(words))
         pair_keys, pair_columns = np.unique(keys, return_inverse=True)
         counts = _count(
             np.concatenate([row_of_word, row_of_pair]),
@@ -121,7 +121,7 @@ class LexicalVectorizer:
         n_words = len(self.words_)
         known, pair_keys = self._index
         ids, row_of_word = _split_words(texts, known.__getitem__)
-        row_of_pair, keys = _neighbours(ids, row_of_word, n_words)
+        row_of_pair, keys = _neighbors(ids, row_of_word, n_words)
         places = np.searchsorted(pair_keys, keys)
         is_pair = np.append(pair_keys, -1)[places] == keys
         is_word = ids >= 0
@@ -226,7 +226,7 @@ def _split_words(
     return np.array(ids, dtype=np.int64), rows
 
 
-def _neighbours(
+def _neighbors(
     ids: NDArray[np.int64], rows: NDArray[np.int64], n_words: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the row and the key of each pair of known words side by side in a row."""

@@ -125,7 +125,7 @@ def accepted_texts(
     Raises
     ------
     ValueError
-        If a pair is no part of its context.
+        If a pair is not part of its context.
 
     Examples
     --------
@@ -258,7 +258,7 @@ def _locate(context: str, answer: Answer, place: str) -> tuple[int, int]:
         raise ValueError(f"{place} has several answers; to learn from, give one of them.")
     if not 0 <= first < last <= len(context):
         raise ValueError(
-            f"{place}: characters {first} to {last} are no part of a context of {len(context)} "
+            f"{place}: characters {first} to {last} are not part of a context of {len(context)} "
             "characters; start must be at least 0 and below stop."
         )
     return first, last

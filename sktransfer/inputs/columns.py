@@ -83,7 +83,7 @@ def encode_columns(
     max_length: int,
     symmetric: bool = False,
 ) -> EncodedRows:
-    """Tokenise rows of several texts, each row one window with separators between its texts.
+    """Tokenize rows of several texts, each row one window with separators between its texts.
 
     A row that is too long loses tokens from the end of its longest text, then of the longest
     two, and so on: no text is lost while there is room for one token of each.

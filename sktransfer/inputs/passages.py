@@ -55,7 +55,7 @@ class PassageFormat:
 def encode_passages(
     rows: Sequence[tuple[str, str]], tokenizer: Tokenizer, *, max_length: int
 ) -> EncodedRows:
-    """Tokenise questions and contexts into windows that overlap over the context.
+    """Tokenize questions and contexts into windows that overlap over the context.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def encode_passages(
         The first unit of a row, the first token of its first window, stands for "no answer"; the
         others are the tokens of the context in reading order, each in one window. Their `source`
         is the characters ``[start, stop)`` of a token, without the spaces ahead of it; (-1, -1)
-        for no answer. Tokens of nothing but spaces are no units.
+        for no answer. Tokens of nothing but spaces are not units.
 
     Raises
     ------

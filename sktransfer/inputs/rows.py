@@ -141,12 +141,12 @@ def encode_rows(
     max_length: int,
     long_texts: Literal["window", "truncate"],
 ) -> EncodedRows:
-    """Tokenise texts into windows of at most ``max_length`` tokens.
+    """Tokenize texts into windows of at most ``max_length`` tokens.
 
     Parameters
     ----------
     texts : sequence of str
-        One text a row; a text that occurs several times is tokenised once.
+        One text a row; a text that occurs several times is tokenized once.
     tokenizer : Tokenizer
         Gives the content ids and the special tokens of a window.
     max_length : int
@@ -211,7 +211,7 @@ def window_texts(
     Returns
     -------
     rows : EncodedRows
-        One row a text.
+        One row per text.
     truncated : ndarray of bool, shape (n_texts,)
         Whether a text lost tokens.
     """
@@ -287,7 +287,7 @@ def _chunks(texts: list[str]) -> Iterator[list[str]]:
         yield texts[start:]
 
 
-# Pool starts, pool stops, windows a text, whether it was cut.
+# Pool starts, pool stops, windows per text, whether it was cut.
 _Part = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64], NDArray[np.bool_]]
 
 
@@ -344,9 +344,9 @@ def _window_bounds(
 ) -> tuple[
     NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]
 ]:
-    """Place windows of at most ``body`` tokens (one number, or one a text) over texts.
+    """Place windows of at most ``body`` tokens (one number, or one per text) over texts.
 
-    Returns the windows a text and, for each window in the positions of its text, start, stop and
+    Returns the windows per text and, for each window in the positions of its text, start, stop and
     the bounds of the tokens that it pools.
     """
     # The fewest windows that cover a text, then as short as the overlap allows: a text that is

@@ -65,7 +65,7 @@ def check_texts(X: object, *, name: str = "X", item: str = "Row") -> list[str]:
 
 
 def to_list(X: Any, name: str) -> list[Any]:
-    """Items of one column, unchecked, or an error where `X` is no column."""
+    """Items of one column, unchecked, or an error where `X` is not a column."""
     if isinstance(X, (list, tuple)):
         return list(X)
     if isinstance(X, (str, bytes, bytearray)):
@@ -123,7 +123,7 @@ def _array_to_list(X: np.ndarray[Any, Any], name: str) -> list[Any]:
 
 
 def _check_shape(shape: object, name: str) -> None:
-    # Frames of some libraries give a shape that is no tuple of ints (lazy ones): not ours to judge.
+    # Lazy frames of some libraries give a shape that is not a tuple of ints: not ours to judge.
     if not isinstance(shape, tuple) or not all(isinstance(size, int) for size in shape):
         return
     if len(shape) == 0:
@@ -151,7 +151,7 @@ def _check_shape(shape: object, name: str) -> None:
 
 
 def _to_str(row: Any, place: str) -> str:
-    """Return a row as exactly ``str``; explain what is wrong with a row that is no text."""
+    """Return a row as exactly ``str``; explain what is wrong with a row that is not a text."""
     if isinstance(row, str):
         return str.__str__(row)  # str(row) would give an enum's label in place of its text
     kind = type(row).__name__

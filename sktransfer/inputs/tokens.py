@@ -1,4 +1,4 @@
-"""Token ids of texts, each text tokenised once in a process."""
+"""Token ids of texts, each text tokenized once in a process."""
 
 from __future__ import annotations
 

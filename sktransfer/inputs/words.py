@@ -30,7 +30,7 @@ class WordFormat:
         return check_words(X, name=name)
 
     def n_columns(self, rows: Sequence[Row]) -> int:
-        """1: words are no columns, as rows differ in their number."""
+        """1: words are not columns, as rows differ in their number."""
         return 1
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int) -> EncodedRows:
@@ -164,7 +164,7 @@ def _listed_rows(values: Any, name: str, items: str) -> list[list[Any]]:
 def encode_words(
     rows: Sequence[tuple[str, ...]], tokenizer: Tokenizer, *, max_length: int
 ) -> EncodedRows:
-    """Tokenise rows of words into windows, with the first token of each word as its unit.
+    """Tokenize rows of words into windows, with the first token of each word as its unit.
 
     A word without tokens of its own, such as one of control characters only, has the token
     before it.
@@ -172,7 +172,7 @@ def encode_words(
     Parameters
     ----------
     rows : sequence of tuple of str
-        Words; a row that occurs several times is tokenised once.
+        Words; a row that occurs several times is tokenized once.
     tokenizer : Tokenizer
         Gives the content ids with their characters, and the special tokens of a window.
     max_length : int

@@ -1,4 +1,4 @@
-"""Language modelling beside a task, on the texts of the task."""
+"""Language modeling beside a task, on the texts of the task."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class AuxiliaryLanguage:
         if self.is_masked:
             return self._hide(batch, rng)
         return TokenTargets(
-            [_neighbours(batch, before=one.n_backward > 0) for one in self.directions], None
+            [_neighbors(batch, before=one.n_backward > 0) for one in self.directions], None
         )
 
     def loss(self, batch: Batch, targets: TokenTargets, states: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class AuxiliaryLanguage:
         )
 
 
-def _neighbours(batch: Batch, *, before: bool) -> Tensor:
+def _neighbors(batch: Batch, *, before: bool) -> Tensor:
     """The token after each, or before it; -1 where there is none."""
     targets = torch.full_like(batch.token_ids, -1)
     present = batch.attention_mask.bool()

@@ -107,7 +107,7 @@ def check_corpus(X: Any, *, name: str = "X") -> Corpus:
     Raises
     ------
     ValueError
-        If there is no such file, no text with characters, or a row that is no text, as in
+        If there is no such file, no text with characters, or a row that is not a text, as in
         `check_texts`. Iterating raises it for a line that is not UTF-8.
     TypeError
         If `X` or one of its rows has a type that cannot stand for a text.
@@ -190,7 +190,7 @@ def _lines(path: Path) -> Iterator[str]:
                 return
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise ValueError(
-                    f"{path} is no complete gzip file ({error}); compress it anew, or rename it "
+                    f"{path} is not a complete gzip file ({error}); compress it anew, or rename it "
                     "if it is not compressed."
                 ) from error
             try:
@@ -255,7 +255,7 @@ class TokenizedCorpus:
     """Token ids of the texts of a corpus, one `TokenizedText` a text, in the order of the corpus.
 
     The ids of the first complete pass are kept if they are not too many; otherwise every pass
-    tokenises anew, chunk by chunk.
+    tokenizes anew, chunk by chunk.
 
     Parameters
     ----------

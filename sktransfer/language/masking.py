@@ -1,4 +1,4 @@
-"""Windows for masked language modelling, and the tokens to be predicted in them."""
+"""Windows for masked language modeling, and the tokens to be predicted in them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def mask_tokens(
     Raises
     ------
     ValueError
-        If `share` is not in (0, 1], `mask_id` is no token of the vocabulary, or the shapes differ.
+        If `share` is not in (0, 1], `mask_id` is not in the vocabulary, or the shapes differ.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def mask_tokens(
     if not 0 < share <= 1:
         raise ValueError(f"share={share} must be above 0 and at most 1.")
     if not 0 <= mask_id < n_tokens:
-        raise ValueError(f"mask_id={mask_id} is no token of a vocabulary of {n_tokens} tokens.")
+        raise ValueError(f"mask_id={mask_id} is not in a vocabulary of {n_tokens} tokens.")
     for name, values in (("maskable", maskable), ("words", words)):
         if values is not None and values.shape != token_ids.shape:
             raise ValueError(

@@ -228,7 +228,7 @@ class MaskedObjective:
     def gradient(
         self, step: MaskableBatch, token_budget: int, rng: np.random.Generator
     ) -> StepLoss:
-        """Add the gradient of the mean loss of the hidden tokens of a batch."""
+        """Add the gradient of the mean loss of the masked tokens of a batch."""
         token_ids, targets = self._hide(step, rng)
         count = int((targets >= 0).sum())
         total = torch.zeros((), device=self.device)
@@ -241,14 +241,14 @@ class MaskedObjective:
 
     @torch.no_grad()
     def sample_loss(self, step: MaskableBatch, rng: np.random.Generator) -> Tensor:
-        """Loss of the window of a batch with the most hidden tokens."""
+        """Loss of the window of a batch with the most masked tokens."""
         token_ids, targets = self._hide(step, rng)
         most = (targets >= 0).sum(axis=1).argmax(keepdims=True)
         return self._read(token_ids[most], step.attention_mask[most], targets[most])
 
     @torch.inference_mode()
     def loss(self, step: MaskableBatch, rng: np.random.Generator) -> StepLoss:
-        """Loss of the hidden tokens of a batch."""
+        """Loss of the masked tokens of a batch."""
         token_ids, targets = self._hide(step, rng)
         return StepLoss(
             self._read(token_ids, step.attention_mask, targets), int((targets >= 0).sum())
@@ -293,7 +293,7 @@ class MaskedObjective:
 def cross_entropy(objective: LanguageObjective[Step], seed: int) -> float:
     """Mean loss of the tokens that a pass over the texts of `objective` predicts, in nats.
 
-    What is drawn (the hidden tokens of a masked model) depends on `seed` alone. The network is
+    What is drawn (the masked tokens of a masked model) depends on `seed` alone. The network is
     read as in prediction, whatever mode it is in, and left in that mode.
     """
     network = objective.network

@@ -185,7 +185,7 @@ def language_network(encoder: Encoder) -> LanguageNetwork:
 def _objective(
     network: LanguageNetwork, corpus: Corpus, run: LanguageRun
 ) -> LanguageObjective[Any]:
-    """What `network` is trained on, or scored by: hidden tokens, or the next ones."""
+    """What `network` is trained on, or scored by: masked tokens, or the next ones."""
     encoder = network.encoder
     task, length = run.task, min(run.task.length, encoder.max_length)
     if encoder.is_causal or encoder.is_recurrent:

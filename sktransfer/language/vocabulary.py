@@ -1,4 +1,4 @@
-"""Tokenizers learnt from texts, for encoders that are trained from scratch."""
+"""Tokenizers learned from texts, for encoders that are trained from scratch."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class EncoderFiles:
 
 
 class Encoder(nn.Module, ABC):
-    """Module that reads windows of token ids into one state a token.
+    """Module that reads windows of token ids into one state per token.
 
     Attributes
     ----------

@@ -10,9 +10,9 @@ _ROWS_AT_ONCE = 64
 
 
 class Head(nn.Module):
-    """Linear layer on the mean of the layers' L2-normalised features.
+    """Linear layer on the mean of the layers' L2-normalized features.
 
-    Normalised features make one regularisation strength right for any encoder and let layers
+    Normalized features make one regularization strength right for any encoder and let layers
     of unlike norm weigh alike; the scale keeps the head's gradient of the order of the
     encoder's.
 
@@ -21,7 +21,7 @@ class Head(nn.Module):
     in_features, out_features : int
         Width of the pooled features and number of scores.
     scale : float
-        Factor on the normalised features.
+        Factor on the normalized features.
     dropout : float
         Dropout rate on the features while training.
     """
@@ -34,13 +34,13 @@ class Head(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(in_features, out_features)
 
-    def normalise(self, features: Tensor) -> Tensor:
+    def normalize(self, features: Tensor) -> Tensor:
         """Mean over the layers of unit vectors, (n_rows, in_features)."""
         return functional.normalize(features.float(), dim=2).mean(dim=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Scores (n_rows, out_features) of features (n_rows, n_layers, in_features)."""
-        scores: Tensor = self.linear(self.dropout(self.normalise(features) * self.scale))
+        scores: Tensor = self.linear(self.dropout(self.normalize(features) * self.scale))
         return scores
 
     @torch.inference_mode()
@@ -56,12 +56,12 @@ class Head(nn.Module):
         )
         padded[:n_rows] = features
         blocks = [
-            self.linear(self.normalise(block) * self.scale) for block in padded.split(_ROWS_AT_ONCE)
+            self.linear(self.normalize(block) * self.scale) for block in padded.split(_ROWS_AT_ONCE)
         ]
         return torch.cat(blocks)[:n_rows]
 
     @torch.no_grad()
     def set_weights(self, coef: Tensor, intercept: Tensor) -> None:
-        """Score by `coef` (out, in) and `intercept` (out,) on normalised features."""
+        """Score by `coef` (out, in) and `intercept` (out,) on normalized features."""
         self.linear.weight.copy_(coef / self.scale)
         self.linear.bias.copy_(intercept)

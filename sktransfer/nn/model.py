@@ -72,7 +72,7 @@ class TransferModel(nn.Module):
     head : Head
         Turns pooled features into scores.
     pooling : str
-        How states become one vector a row.
+        How states become one vector per row.
     n_layers : int
         Layers of the encoder whose states are pooled, from the top.
     n_skipped : int, default=0

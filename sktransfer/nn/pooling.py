@@ -39,7 +39,7 @@ def pool_tokens(
     layers : sequence of Tensor of shape (n_windows, n_tokens, hidden_size)
         States of one or more layers of the encoder.
     pool_mask : Tensor of shape (n_windows, n_tokens)
-        Tokens that count; at least one a window.
+        Tokens that count; at least one per window.
     pooling : str
         One of `POOLINGS`.
     n_backward : int, default=0

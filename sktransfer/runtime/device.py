@@ -43,7 +43,7 @@ def resolve_device(device: str) -> torch.device:
     Raises
     ------
     ValueError
-        If the string is no device or the machine lacks it.
+        If the string is not a device, or the machine lacks it.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -53,7 +53,7 @@ def resolve_device(device: str) -> torch.device:
         resolved = torch.device(device)
     except RuntimeError:
         raise ValueError(
-            f"device={device!r} is no device; use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'."
+            f"device={device!r} is not a device; use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'."
         ) from None
     available = {
         "cpu": True,

@@ -1,4 +1,4 @@
-"""What a target means: one small file a task."""
+"""What a target means: one small file per task."""
 
 from sktransfer.tasks.answers import AnswerTask
 from sktransfer.tasks.choice import ChoiceTask

@@ -24,7 +24,7 @@ class AnswerTask:
     """First and last token of an answer, each one of all units of the row.
 
     The first unit of a row stands for "no answer". The units of all windows of a row share one
-    normalisation, so that their scores can be compared (Clark and Gardner 2018,
+    normalization, so that their scores can be compared (Clark and Gardner 2018,
     arXiv:1710.10723).
 
     Parameters
@@ -110,7 +110,7 @@ class AnswerTask:
         C: float,
         device: torch.device | None = None,
     ) -> LinearWeights:
-        """Linear scores of least regularised loss: a logistic regression over a row's units."""
+        """Linear scores of least regularized loss: a logistic regression over a row's units."""
         return solve_row_loss(self.loss, features, targets, weights, n_outputs=self.n_outputs, C=C)
 
     def score(self, scores: NDArray[np.float32], targets: Tensor) -> float:

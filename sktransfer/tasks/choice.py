@@ -72,7 +72,7 @@ class ChoiceTask:
         weights : ndarray of shape (n_rows,)
             Weight of each row: two rows equal one of twice the weight.
         C : float
-            Inverse of the regularisation strength.
+            Inverse of the regularization strength.
 
         Returns
         -------

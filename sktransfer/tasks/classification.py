@@ -39,12 +39,12 @@ class ClassificationTask:
 
     @property
     def n_outputs(self) -> int:
-        """Number of scores a row, one for each class."""
+        """Number of scores per row, one for each class."""
         return len(self.classes)
 
     @property
     def refit_c(self) -> float:
-        """Inverse regularisation strength on fine-tuned features.
+        """Inverse regularization strength on fine-tuned features.
 
         These separate the training rows, so that a weaker solution than the probe's is the
         calibrated one; scores of many classes lie closer together and need larger weights.
@@ -71,7 +71,7 @@ class ClassificationTask:
         """Raise a `ValueError` that names the row of a label that is not among the classes."""
         if y.ndim > 1:
             raise ValueError(
-                f"{name} has {y.shape[1]} columns, but one label per row is to be learnt: pass one "
+                f"{name} has {y.shape[1]} columns, but the task has one label per row: pass one "
                 f"label per row as {name}, too."
             )
         known = set(self.classes.tolist())
@@ -102,7 +102,7 @@ class ClassificationTask:
         C: float,
         device: torch.device | None = None,
     ) -> LinearWeights:
-        """Logistic regression, its scores centred over the classes.
+        """Logistic regression, its scores centered over the classes.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class ClassificationTask:
         weights : ndarray of shape (n_rows,)
             Weight of each row: two rows equal one of twice the weight.
         C : float
-            Inverse of the regularisation strength.
+            Inverse of the regularization strength.
         device : torch.device, default=None
             A GPU to solve on.
 

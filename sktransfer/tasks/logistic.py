@@ -36,7 +36,7 @@ def logistic_regression(
     weights : ndarray of shape (n_rows,)
         Weight of each row.
     C : float
-        Inverse of the regularisation strength.
+        Inverse of the regularization strength.
     tol : float
         Largest component of the gradient at the solution.
     device : torch.device, default=None

@@ -1,4 +1,4 @@
-"""Any number of labels a row."""
+"""Any number of labels per row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sktransfer.inputs import EncodedRows
 from sktransfer.tasks.logistic import logistic_regression
 from sktransfer.tasks.protocol import LinearWeights
 
-# Odds of a label that all rows have, or none, before any regularisation would speak.
+# Odds of a label that all rows have, or none, before any regularization would speak.
 _CONSTANT_SCORE = 5.0
 
 

@@ -28,12 +28,12 @@ class Task(Protocol):
 
     @property
     def n_outputs(self) -> int:
-        """Number of scores a row."""
+        """Number of scores per row."""
         ...
 
     @property
     def refit_c(self) -> float:
-        """Inverse regularisation strength of the linear model on fine-tuned features."""
+        """Inverse regularization strength of the linear model on fine-tuned features."""
         ...
 
     def check(self, y: Any, *, name: str = "y") -> None:
@@ -63,7 +63,7 @@ class Task(Protocol):
         C: float,
         device: torch.device | None = None,
     ) -> LinearWeights:
-        """Regularised linear model on fixed `features`, which may be solved on `device`."""
+        """Regularized linear model on fixed `features`, which may be solved on `device`."""
         ...
 
     def score(self, scores: NDArray[np.float32], targets: Tensor) -> float:

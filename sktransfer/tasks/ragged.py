@@ -39,7 +39,7 @@ def solve_row_loss(
     n_outputs: int,
     C: float,
 ) -> LinearWeights:
-    """Linear scores of least regularised loss, without intercept.
+    """Linear scores of least regularized loss, without intercept.
 
     What is added to all units of a row changes no share of them.
 
@@ -56,7 +56,7 @@ def solve_row_loss(
     n_outputs : int
         Scores a unit.
     C : float
-        Inverse of the regularisation strength.
+        Inverse of the regularization strength.
     """
     inputs, row_weights = torch.from_numpy(features), torch.from_numpy(weights)
     total_weight = weights.sum()

@@ -1,4 +1,4 @@
-"""One or several real numbers a row."""
+"""One or several real numbers per row."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ LOSSES = ("squared_error", "huber", "absolute_error")
 _HUBER_DELTA = 1.0
 _REWEIGHTINGS = 20
 _LEAST_RESIDUAL = 1e-2
-# The square of a larger standardised target is infinite in the float32 of the network.
-_MOST_STANDARDISED = 1e18
+# The square of a larger standardized target is infinite in the float32 of the network.
+_MOST_StandardizED = 1e18
 
 
 class RegressionTask:
-    """Real targets, standardised.
+    """Real targets, standardized.
 
     Parameters
     ----------
     y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
-        Targets that set centre and scale: mean and standard deviation for the squared error,
+        Targets that set center and scale: mean and standard deviation for the squared error,
         median and quartiles for the robust losses, which one outlier must not move.
     weights : ndarray of shape (n_rows,)
         Weight of each row: two rows equal one of twice the weight.
     loss : {"squared_error", "huber", "absolute_error"}
-        Loss of the standardised targets.
+        Loss of the standardized targets.
     """
 
     refit_c = 1.0
@@ -45,22 +45,22 @@ class RegressionTask:
         self.is_flat = y.ndim == 1
         columns = y.reshape(len(y), -1)
         if loss == "squared_error":
-            self.centre = np.average(columns, axis=0, weights=weights)
-            self.scale = np.sqrt(np.average((columns - self.centre) ** 2, axis=0, weights=weights))
+            self.center = np.average(columns, axis=0, weights=weights)
+            self.scale = np.sqrt(np.average((columns - self.center) ** 2, axis=0, weights=weights))
         else:
-            low, self.centre, high = (
+            low, self.center, high = (
                 np.array([_quantile(column, weights, share) for column in columns.T])
                 for share in (0.25, 0.5, 0.75)
             )
             self.scale = (high - low) / 1.349  # a normal distribution's standard deviation
         spread = np.ptp(columns, axis=0)
-        self.scale = np.where(self.scale > 1e-12 * np.abs(self.centre), self.scale, spread)
+        self.scale = np.where(self.scale > 1e-12 * np.abs(self.center), self.scale, spread)
         self.scale = np.where(self.scale > 0, self.scale, 1.0)
 
     @property
     def n_outputs(self) -> int:
         """Number of targets a row."""
-        return len(self.centre)
+        return len(self.center)
 
     def check(self, y: NDArray[np.float64], *, name: str = "y") -> None:
         """Raise a `ValueError` for another number of outputs, or a row far beyond the others."""
@@ -70,8 +70,8 @@ class RegressionTask:
                 f"{name} has {columns.shape[1]} numbers per row, but y has {self.n_outputs}."
             )
         with np.errstate(over="ignore"):  # an infinite distance is too far as well
-            distance = np.abs(columns - self.centre) / self.scale
-        if distance.max() > _MOST_STANDARDISED:
+            distance = np.abs(columns - self.center) / self.scale
+        if distance.max() > _MOST_StandardizED:
             row, column = np.unravel_index(int(distance.argmax()), columns.shape)
             raise ValueError(
                 f"{name} has {columns[row, column]:g} in row {row}, {distance[row, column]:.0e} "
@@ -80,13 +80,13 @@ class RegressionTask:
             )
 
     def encode(self, y: NDArray[np.float64], rows: EncodedRows | None = None) -> Tensor:
-        """Standardised targets (n_rows, n_outputs)."""
-        standardised = (y.reshape(len(y), -1) - self.centre) / self.scale
-        return torch.from_numpy(standardised.astype(np.float32))
+        """Standardized targets (n_rows, n_outputs)."""
+        standardized = (y.reshape(len(y), -1) - self.center) / self.scale
+        return torch.from_numpy(standardized.astype(np.float32))
 
     def decode(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores in the unit of the targets."""
-        y = scores.astype(np.float64) * self.scale + self.centre
+        y = scores.astype(np.float64) * self.scale + self.center
         return y[:, 0] if self.is_flat else y
 
     def loss(self, scores: Tensor, features: Tensor, targets: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class RegressionTask:
     ) -> LinearWeights:
         """Ridge regression; for the robust losses with rows reweighted by their residuals.
 
-        Iteratively reweighted least squares (Holland and Welsch, 1977) minimises Huber's loss
+        Iteratively reweighted least squares (Holland and Welsch, 1977) minimizes Huber's loss
         or the absolute error, as the weight of a row falls with the inverse of its residual.
         """
         y = targets.double().numpy()

@@ -38,12 +38,12 @@ class TaggingTask:
 
     @property
     def n_outputs(self) -> int:
-        """Number of scores a word, one for each tag."""
+        """Number of scores per word, one for each tag."""
         return self.words.n_outputs
 
     @property
     def refit_c(self) -> float:
-        """Inverse regularisation strength on fine-tuned features."""
+        """Inverse regularization strength on fine-tuned features."""
         return self.words.refit_c
 
     def check(self, y: NDArray[Any], *, name: str = "y") -> None:

@@ -120,7 +120,7 @@ class Progress:
     total, count : float, int
         Sum and number of the losses of the present epoch.
     optimizer : dict
-        State of the optimiser.
+        State of the optimizer.
     order_state, row_state : dict
         The generator at the start of the present epoch, and now.
     generators : list of Tensor
@@ -197,7 +197,7 @@ def train(
     on_epoch_end : callable
         ``on_epoch_end(epoch, mean_loss)`` returns True to stop.
     on_step_end : callable, default=None
-        ``on_step_end(step_number, take)`` after each step of the optimiser; ``take()`` gives the
+        ``on_step_end(step_number, take)`` after each step of the optimizer; ``take()`` gives the
         `Progress`.
     progress : Progress, default=None
         Where an earlier run stood, whose weights the model has.
@@ -239,7 +239,7 @@ def train(
 
 
 class _Run(Generic[Step]):
-    """One training run: the optimiser and its place in the schedule."""
+    """One training run: the optimizer and its place in the schedule."""
 
     def __init__(
         self,

@@ -108,7 +108,7 @@ class RowObjective:
     later : sequence of int, default=()
         Numbers of the lowest layers that are frozen in some epoch.
     auxiliary : AuxiliaryLoss, default=None
-        Language modelling beside the task.
+        Language modeling beside the task.
     """
 
     def __init__(
@@ -242,7 +242,7 @@ class RowObjective:
             features, _ = self._pass(self._collate(rows, rng).to(self.device), None)
         losses = self.row_loss(
             self.model.head(features),
-            self.model.head.normalise(features),
+            self.model.head.normalize(features),
             self.data.targets[index].to(self.device),
         )
         return losses.sum()
@@ -287,7 +287,7 @@ class RowObjective:
         self, features: Tensor, targets: Tensor, weights: Tensor, extra: Tensor | None = None
     ) -> StepLoss:
         scores = self.model.head(features)
-        losses = self.row_loss(scores, self.model.head.normalise(features), targets)
+        losses = self.row_loss(scores, self.model.head.normalize(features), targets)
         loss = (losses * weights).sum()
         whole = loss / len(targets)
         (whole if extra is None else whole + extra).backward()

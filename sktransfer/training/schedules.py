@@ -11,7 +11,7 @@ _SLANT_RATIO = 32
 
 
 def schedule_factor(schedule: str, step: int, n_steps: int, warmup_fraction: float) -> float:
-    """Factor on the learning rate at optimiser step `step` of `n_steps` (from 0).
+    """Factor on the learning rate at optimizer step `step` of `n_steps` (from 0).
 
     Every schedule rises linearly over the first ``warmup_fraction`` of the steps.
     ``"slanted_triangular"`` then falls to 1/32 of the peak, from which it also starts (Howard

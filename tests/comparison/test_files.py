@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from sktransfer.comparison import files
-from sktransfer.comparison.columns import read_labelled_texts
+from sktransfer.comparison.columns import read_labeled_texts
 
 TEXTS = ["a rather long text, with a comma", 'with "quotes"\nand a second line', "NA", "plain"] * 3
 LABELS = ["pos", "neg", "pos", "neg"] * 3
@@ -43,7 +43,7 @@ def write_table(path):
 def test_each_format_gives_the_same(tmp_path, name):
     path = tmp_path / name
     write_table(tmp_path / name.lower()).rename(path)
-    read = read_labelled_texts(path)
+    read = read_labeled_texts(path)
     assert (read.texts, read.labels) == (TEXTS, LABELS)
     assert (read.text_column, read.label_column) == ("body", "kind")
 
@@ -51,35 +51,35 @@ def test_each_format_gives_the_same(tmp_path, name):
 def test_parquet_through_polars_and_without_a_reader(tmp_path, monkeypatch):
     path = write_table(tmp_path / "t.parquet")
     monkeypatch.setattr(files, "find_spec", lambda name: True if name == "polars" else None)
-    assert read_labelled_texts(path).texts == TEXTS
+    assert read_labeled_texts(path).texts == TEXTS
     monkeypatch.setattr(files, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install pyarrow"):
-        read_labelled_texts(path)
+        read_labeled_texts(path)
 
 
 def test_semicolons_byte_order_mark_and_windows_line_ends(write):
     path = write("t.csv", b"\xef\xbb\xbftext;label\r\n" + b"one text;a\r\n\r\nanother text;b\r\n")
-    read = read_labelled_texts(path, "text", "label")
+    read = read_labeled_texts(path, "text", "label")
     assert read.texts == ["one text", "another text"]
     assert read.labels == ["a", "b"]
 
 
 def test_unusual_line_separators_stay_inside_a_text(write):
     path = write("t.csv", "text,label\none\u2028text,a\nanother\x0btext,b\n")
-    assert read_labelled_texts(path, "text", "label").texts == ["one\u2028text", "another\x0btext"]
+    assert read_labeled_texts(path, "text", "label").texts == ["one\u2028text", "another\x0btext"]
 
 
 def test_a_cell_longer_than_the_csv_limit(write):
     limit = csv.field_size_limit()
     path = write("t.csv", f"text,label\n{'word ' * 40_000},a\nshort,b\n")
-    assert len(read_labelled_texts(path, "text", "label").texts[0]) == 200_000
+    assert len(read_labeled_texts(path, "text", "label").texts[0]) == 200_000
     assert csv.field_size_limit() == limit
 
 
 def test_a_column_named_label_is_preferred_to_one_with_fewer_values(write):
     rows = [{"text": f"text {i}", "split": "ab"[i % 2], "label": i % 3} for i in range(12)]
     path = write("t.jsonl", "\n".join(map(json.dumps, rows)))
-    read = read_labelled_texts(path)
+    read = read_labeled_texts(path)
     assert read.label_column == "label"
     assert set(read.labels) == {"0", "1", "2"}
 
@@ -121,15 +121,15 @@ def test_a_column_named_label_is_preferred_to_one_with_fewer_values(write):
 def test_what_is_wrong_is_said(write, name, content, columns, message):
     path = write(name, content)
     with pytest.raises(ValueError, match=message) as caught:
-        read_labelled_texts(path, **columns)
+        read_labeled_texts(path, **columns)
     assert str(path) in str(caught.value)
 
 
 def test_missing_file_folder_and_forbidden_file(tmp_path, write, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.csv: there is no such file"):
-        read_labelled_texts(tmp_path / "nowhere.csv")
+        read_labeled_texts(tmp_path / "nowhere.csv")
     with pytest.raises(IsADirectoryError, match="is a folder"):
-        read_labelled_texts(tmp_path)
+        read_labeled_texts(tmp_path)
     path = write("t.csv", "a,b\n")
 
     def refuse(self):
@@ -137,7 +137,7 @@ def test_missing_file_folder_and_forbidden_file(tmp_path, write, monkeypatch):
 
     monkeypatch.setattr(type(path), "read_bytes", refuse)
     with pytest.raises(PermissionError, match="may not be read"):
-        read_labelled_texts(path)
+        read_labeled_texts(path)
 
 
 def test_csv_and_jsonl_need_no_pandas(tmp_path, monkeypatch):
@@ -150,4 +150,4 @@ def test_csv_and_jsonl_need_no_pandas(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", no_pandas)
     for path in paths:
-        assert read_labelled_texts(path).texts == TEXTS
+        assert read_labeled_texts(path).texts == TEXTS

@@ -161,7 +161,7 @@ def test_padding_leaves_the_states_of_a_window(case):
 def test_every_parameter_in_a_layer_or_an_embedding_learns(case):
     handle, _, _ = case
     encoder, _ = handle.load()
-    # Not the sum: that of a normalised state is a constant, whose gradient is zero.
+    # Not the sum: that of a normalized state is a constant, whose gradient is zero.
     encoder(*batch())[0].square().sum().backward()
     for part in [*encoder.layers(), *encoder.embedding_modules()]:
         assert any(parameter.grad is not None for parameter in part.parameters())

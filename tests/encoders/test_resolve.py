@@ -112,7 +112,7 @@ def test_head_and_old_names_are_read(checkpoint):
     from safetensors.torch import load_file, save_file
 
     path = checkpoint / "model.safetensors"
-    # Copies, since some versions write the file in place, under the tensors that are mapped from it.
+    # Copies, since some versions write the file in place, under tensors that are mapped from it.
     expected = {key: value.clone() for key, value in load_file(path).items()}
     renamed = {
         f"bert.{key}".replace("LayerNorm.weight", "LayerNorm.gamma").replace(
@@ -250,7 +250,7 @@ def test_offline_mode_answers_at_once(monkeypatch):
 
 
 def test_name_that_the_hub_forbids():
-    with pytest.raises(ValueError, match="no name that the hub allows"):
+    with pytest.raises(ValueError, match="hub does not allow this name"):
         resolve_encoder("a/b/c/d")
 
 

@@ -194,7 +194,7 @@ def test_damaged_folders(tmp_path):
     with pytest.raises(ValueError, match=r"do not fit its manifest\.json"):
         resolve_encoder(tmp_path).load()
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(ValueError, match="is no manifest of an encoder"):
+    with pytest.raises(ValueError, match="is not an encoder's manifest"):
         resolve_encoder(tmp_path)
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(ValueError, match="cannot be read"):

@@ -413,7 +413,7 @@ def test_partial_fit_goes_on_from_fit(fitted):
 
 
 def press_ctrl_c(monkeypatch, at_step: int) -> None:
-    """Send this process SIGINT, as the terminal does, within the given optimiser step."""
+    """Send this process SIGINT, as the terminal does, within the given optimizer step."""
     step, count = torch.optim.AdamW.step, 0
 
     def counted(self, *args, **kwargs):

@@ -300,7 +300,7 @@ def test_weights(make):
             make().fit(TEXTS, y, sample_weight=np.zeros(40))
 
 
-def test_warm_start_keeps_what_was_learnt(make):
+def test_warm_start_keeps_what_was_learned(make):
     vectorizer = make(max_epochs=1, warm_start=True).fit(TEXTS, LABELS)
     first = vectorizer.transform(TEST)
     assert_array_equal(vectorizer.fit(TEST).transform(TEST), first)

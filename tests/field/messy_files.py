@@ -143,10 +143,10 @@ def what_is_read(path: Path, messy: MessyFile) -> tuple[Any, int, list[str]]:
     """What is read of a file, how many rows are compared on, and all notes."""
     import numpy as np
 
-    from sktransfer.comparison.columns import read_labelled_texts
+    from sktransfer.comparison.columns import read_labeled_texts
     from sktransfer.comparison.splits import usable_rows
 
-    read = read_labelled_texts(path, has_header="--no-header" not in messy.options)
+    read = read_labeled_texts(path, has_header="--no-header" not in messy.options)
     notes = list(read.notes)
     n_used = len(usable_rows(read.texts, np.array(read.labels), notes).labels)
     return read, n_used, notes

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 
 from sktransfer.__main__ import main
 from sktransfer.comparison import compare as comparing
-from sktransfer.comparison.columns import read_labelled_texts
+from sktransfer.comparison.columns import read_labeled_texts
 
 from .messy_files import FILES, rows, what_is_read
 
@@ -70,30 +70,30 @@ def test_quotation_marks_far_apart_swallow_no_rows(write, ending, n_lines):
     delimiter = "\t" if ending == "tsv" else ","
     texts, labels = TEXTS * 4, LABELS * 4
     texts[9], texts[8 + n_lines] = '"wait', 'the end"'
-    read = read_labelled_texts(write(f"t.{ending}", table(texts, labels, delimiter=delimiter)))
+    read = read_labeled_texts(write(f"t.{ending}", table(texts, labels, delimiter=delimiter)))
     assert read.texts == texts
     assert read.labels == labels
 
 
 def test_a_quotation_mark_that_never_closes(write):
     texts = ['"never closed', *TEXTS[1:]]
-    read = read_labelled_texts(write("t.tsv", table(texts, LABELS, delimiter="\t")))
+    read = read_labeled_texts(write("t.tsv", table(texts, LABELS, delimiter="\t")))
     assert read.texts == texts
     with pytest.raises(ValueError, match="line 2: unexpected end of data: a quotation"):
-        read_labelled_texts(write("t.csv", 'text,label\n"a, b,pos\nc,neg\n'))
+        read_labeled_texts(write("t.csv", 'text,label\n"a, b,pos\nc,neg\n'))
 
 
 def test_quoted_texts_keep_their_line_breaks_and_quotes(write):
     texts = [f'{text}, and\nthe "rest"' for text in TEXTS]
     quoted = ['"' + text.replace('"', '""') + '"' for text in texts]
-    read = read_labelled_texts(write("t.csv", table(quoted, LABELS)))
+    read = read_labeled_texts(write("t.csv", table(quoted, LABELS)))
     assert read.texts == texts
     assert "61 lines hold 31 rows" in read.notes[0]
 
 
 def test_quotes_inside_of_a_text_stay_where_nothing_is_quoted(write):
     texts = ['"Great" film', *TEXTS[1:]]
-    read = read_labelled_texts(write("t.tsv", table(texts, LABELS, delimiter="\t")))
+    read = read_labeled_texts(write("t.tsv", table(texts, LABELS, delimiter="\t")))
     assert read.texts == texts
 
 
@@ -102,14 +102,14 @@ def test_columns_without_a_name_are_ignored(write, header):
     names = header.split(",")
     cells = {"v1": LABELS, "v2": TEXTS}
     columns = [cells.get(name, [""] * 30) for name in names]
-    read = read_labelled_texts(write("t.csv", table(*columns, header=header)), "v2", "v1")
+    read = read_labeled_texts(write("t.csv", table(*columns, header=header)), "v2", "v1")
     assert read.texts == TEXTS
     assert read.notes == []
 
 
 def test_lines_shorter_than_a_header_of_unnamed_columns(write):
     path = write("t.csv", table(TEXTS, LABELS, header="text,label,,"))
-    assert read_labelled_texts(path).texts == TEXTS
+    assert read_labeled_texts(path).texts == TEXTS
 
 
 IN_OTHER_WORDS = {
@@ -130,11 +130,11 @@ IN_OTHER_WORDS = {
 def test_the_encoding_is_detected_and_named(write, encoding, capsys, cheap):
     texts = [*[f'"{text}"' for text in IN_OTHER_WORDS[encoding]], *TEXTS][:30]
     path = write("t.csv", table(texts, LABELS).encode(encoding))
-    read = read_labelled_texts(path)
+    read = read_labeled_texts(path)
     assert read.texts == [text.strip('"') for text in texts]
     assert main(["compare", str(path), *FAST]) == 0
     assert "it was read as" in " ".join(capsys.readouterr().out.split())
-    stated = read_labelled_texts(path, encoding=encoding)
+    stated = read_labeled_texts(path, encoding=encoding)
     assert stated.texts == read.texts
     assert not stated.notes
 
@@ -142,12 +142,12 @@ def test_the_encoding_is_detected_and_named(write, encoding, capsys, cheap):
 def test_an_encoding_that_does_not_fit_is_refused(write):
     path = write("t.csv", table(["café", *TEXTS[1:]], LABELS).encode("cp1252"))
     with pytest.raises(ValueError, match=r"is not utf-8 \(byte 0xe9 in line 2\)"):
-        read_labelled_texts(path, encoding="utf-8")
+        read_labeled_texts(path, encoding="utf-8")
 
 
 def test_spaces_around_labels_and_headers_make_no_classes(write):
     labels = [f" {label}{' ' * (i % 3)}" for i, label in enumerate(LABELS)]
-    read = read_labelled_texts(write("t.csv", table(TEXTS, labels, header="text, label")))
+    read = read_labeled_texts(write("t.csv", table(TEXTS, labels, header="text, label")))
     assert read.labels == LABELS
     assert read.label_column == "label"
     assert read.notes == ["Removed spaces around the labels of 30 rows."]
@@ -155,7 +155,7 @@ def test_spaces_around_labels_and_headers_make_no_classes(write):
 
 def test_labels_that_differ_in_case_are_noted(write):
     labels = ["Pos", *LABELS[1:]]
-    read = read_labelled_texts(write("t.csv", table(TEXTS, labels)))
+    read = read_labeled_texts(write("t.csv", table(TEXTS, labels)))
     assert set(read.labels) == {"Pos", "pos", "neg"}
     assert "'pos' (14 rows), 'Pos' (1 row)" in read.notes[0]
 
@@ -175,17 +175,17 @@ def test_a_list_of_one_label_is_a_label_and_of_two_is_refused(tmp_path, ending):
         path.write_text(joined if ending == "jsonl" else json.dumps(lines), encoding="utf-8")
         return path
 
-    assert read_labelled_texts(write([[label] for label in LABELS])).labels == LABELS
+    assert read_labeled_texts(write([[label] for label in LABELS])).labels == LABELS
     with pytest.raises(
         ValueError, match=r"row 3: .*\['pos', 'film'\]; one label per row"
     ) as caught:
-        read_labelled_texts(write([["pos"], ["neg"], ["pos", "film"], *[["neg"]] * 27]))
+        read_labeled_texts(write([["pos"], ["neg"], ["pos", "film"], *[["neg"]] * 27]))
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_header_is_said_and_can_be_told(write, capsys, cheap):
     path = write("t.csv", table(TEXTS[1:], LABELS[1:], header=f"{TEXTS[0]},{LABELS[0]}"))
-    read = read_labelled_texts(path)
+    read = read_labeled_texts(path)
     assert len(read.texts) == 29
     (note,) = read.notes
     assert note.startswith("The header 'pos' is also a value of its column")
@@ -220,7 +220,7 @@ def test_the_text_column_is_guessed_by_name_then_by_content(write, columns, expe
     labels = ["negative" if i % 2 else "positive" for i in range(30)]
     columns = {name: labels if set(c) == {"positive"} else c for name, c in columns.items()}
     path = write("t.csv", table(*[list(c) for c in columns.values()], header=",".join(columns)))
-    read = read_labelled_texts(path)
+    read = read_labeled_texts(path)
     assert read.text_column == expected
     assert read.label_column == list(columns)[-1]
 
@@ -238,14 +238,14 @@ def test_the_text_column_is_guessed_by_name_then_by_content(write, columns, expe
 def test_the_label_column_is_guessed_by_name_then_by_content(write, columns, expected):
     cells = [list(map(str, column)) for column in columns.values()]
     path = write("t.csv", table(*cells, TEXTS, header=",".join([*columns, "text"])))
-    assert read_labelled_texts(path).label_column == expected
+    assert read_labeled_texts(path).label_column == expected
 
 
 def test_a_file_of_links_is_not_guessed(write):
     path = write("t.csv", table([f"https://a.org/{i}" for i in range(30)], LABELS))
     with pytest.raises(ValueError, match="no column looks like texts among 'text', 'label'"):
-        read_labelled_texts(path)
-    assert len(read_labelled_texts(path, "text", "label").texts) == 30
+        read_labeled_texts(path)
+    assert len(read_labeled_texts(path, "text", "label").texts) == 30
 
 
 @pytest.mark.parametrize(

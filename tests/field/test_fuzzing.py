@@ -21,7 +21,7 @@ from sktransfer import (
     TransferTextVectorizer,
     TransferTokenClassifier,
 )
-from sktransfer.comparison.columns import read_labelled_texts
+from sktransfer.comparison.columns import read_labeled_texts
 
 bounded = settings(
     deadline=None,
@@ -230,7 +230,7 @@ def test_what_the_csv_module_writes_is_read_back(tmp_path, rows, delimiter, enco
     path = tmp_path / "t.csv"
     path.write_bytes(out.getvalue().encode(encoding))
     stated = encoding if encoding == "utf-16" else None
-    read = read_labelled_texts(path, "text", "label", encoding=stated)
+    read = read_labeled_texts(path, "text", "label", encoding=stated)
     kept = [(text, label) for text, label in rows if is_kept(text, label)]
     assert list(zip(read.texts, read.labels, strict=True)) == kept
     assert read.n_rows == len(rows)
@@ -246,7 +246,7 @@ def test_any_bytes_are_read_or_explained(tmp_path, content, ending, header):
     path = tmp_path / f"t.{ending}"
     path.write_bytes(content)
     with suppress_explained(path):
-        read_labelled_texts(path, has_header=header)
+        read_labeled_texts(path, has_header=header)
 
 
 @settings(bounded, max_examples=60)
@@ -273,7 +273,7 @@ def test_any_json_rows_are_counted(tmp_path, rows, as_array):
     lines = list(map(json.dumps, rows))
     path.write_text(f"[{','.join(lines)}]" if as_array else "\n".join(lines), encoding="utf-8")
     with suppress_explained(path):
-        read = read_labelled_texts(path, "text", "label")
+        read = read_labeled_texts(path, "text", "label")
         assert read.n_rows == len(rows)
         assert len(read.texts) == len(read.labels)
         n_left_out = sum(

@@ -322,7 +322,7 @@ def test_settings_of_the_process_do_not_poison_what_is_kept(make, tmp_path):
 
 
 class Interrupted:
-    """SIGINT at an optimiser step, counted over all fits."""
+    """SIGINT at an optimizer step, counted over all fits."""
 
     def __init__(self, monkeypatch, at_step):
         step, self.count = torch.optim.AdamW.step, 0

@@ -1,4 +1,4 @@
-"""Targets that cannot be learnt are explained in our own words, with the row."""
+"""Targets that cannot be learned are explained in our own words, with the row."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_labels_that_numpy_would_round_are_explained(make, y):
         (pd.Series([True, False] * 4, dtype="boolean"), [False, True]),
     ],
 )
-def test_labels_are_learnt_as_what_they_are(make, y, classes):
+def test_labels_are_learned_as_what_they_are(make, y, classes):
     found = make().fit(TEXTS, y).classes_.tolist()
     assert found == classes
     assert list(map(type, found)) == list(map(type, classes))

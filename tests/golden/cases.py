@@ -124,16 +124,14 @@ def cases(encoder: str, decoder: str) -> dict[str, Callable[[], Numbers]]:
     }
     found |= other_cases(encoder)
     found |= {
-        f"language model, {name}": lambda params=params: modelled(
+        f"language model, {name}": lambda params=params: modeled(
             LanguageModel(**SMALL, **params, max_length=16, batch_size=4)
         )
         for name, params in LANGUAGE_MODELS.items()
     }
-    found["language model, masked"] = lambda: modelled(LanguageModel(encoder))
-    found["language model, whole words"] = lambda: modelled(
-        LanguageModel(encoder, whole_words=True)
-    )
-    found["language model, next token"] = lambda: modelled(LanguageModel(decoder))
+    found["language model, masked"] = lambda: modeled(LanguageModel(encoder))
+    found["language model, whole words"] = lambda: modeled(LanguageModel(encoder, whole_words=True))
+    found["language model, next token"] = lambda: modeled(LanguageModel(decoder))
     return found
 
 
@@ -233,7 +231,7 @@ def other_cases(encoder: str) -> dict[str, Callable[[], Numbers]]:
     }
 
 
-def modelled(model: LanguageModel) -> Numbers:
+def modeled(model: LanguageModel) -> Numbers:
     """Training, score and features of a language model."""
     fitted(model, CORPUS, None)
     return {

@@ -1,4 +1,4 @@
-"""Public names, parameters and defaults stay as they are, or `signatures.json` says what changes."""
+"""Public names, parameters and defaults stay as `signatures.json` has them."""
 
 import importlib
 import inspect

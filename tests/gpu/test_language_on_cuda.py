@@ -1,4 +1,4 @@
-"""Language modelling on CUDA; skipped where there is none."""
+"""Language modeling on CUDA; skipped where there is none."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_the_first_occurrence_counts():
         ("Cat", "Row 1 of y: the answer 'Cat' does not occur in its context"),
         ("", "Row 1 of y is an empty text; None stands for no answer"),
         (["cat", "mat"], "Row 1 of y has several answers"),
-        ((7, 7), "Row 1 of y: characters 7 to 7 are no part of a context of 23"),
+        ((7, 7), "Row 1 of y: characters 7 to 7 are not part of a context of 23"),
         ((7, 4), "characters 7 to 4"),
         ((-1, 4), "characters -1 to 4"),
         ((4, 24), "characters 4 to 24"),

@@ -100,7 +100,7 @@ def test_windows_overlap():
     assert all(len(set(a[-4:]) & set(b[:4])) for a, b in pairwise(parts))
 
 
-def test_each_text_is_tokenised_once():
+def test_each_text_is_tokenized_once():
     tokenizer = RecordingLetters()
     encode_passages([("q", "aa"), ("q", "bb"), ("p", "aa")], tokenizer, max_length=12)
     assert sorted(tokenizer.read) == ["aa", "bb", "p", "q"]

@@ -118,7 +118,7 @@ def test_distinct_texts_rebuild_the_list(texts):
     assert [texts.index(text) for text in kept] == first.tolist()
 
 
-def test_distinct_texts_are_tokenised_once():
+def test_distinct_texts_are_tokenized_once():
     tokenizer = Letters()
     texts = ["bb", "a", "bb", "abcdefgh", "a", "abcdefgh"]
     rows = encode_rows(texts, tokenizer, max_length=6, long_texts="window")

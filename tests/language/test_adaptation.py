@@ -1,4 +1,4 @@
-"""Language modelling inside of the estimators: adapt_epochs, unlabeled, lm_weight, long texts."""
+"""Language modeling inside of the estimators: adapt_epochs, unlabeled, lm_weight, long texts."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_adaptation_lowers_the_language_loss(request, name, make, y):
     assert adapted.loss_curve_ == []
 
 
-def test_unlabeled_texts_are_learnt_too(tiny_encoder):
+def test_unlabeled_texts_are_learned_too(tiny_encoder):
     other = ["fish mountain water river", "mountain horse river boat"] * 40
     without, given = (
         classifier(tiny_encoder, adapt_epochs=6).fit(TEXTS, LABELS, unlabeled=unlabeled)

@@ -149,7 +149,7 @@ def test_a_line_that_is_not_utf_8_is_named(tmp_path):
 def test_a_broken_gzip_file_is_named(content, tmp_path):
     path = tmp_path / "a.gz"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.gz is no complete gzip file"):
+    with pytest.raises(ValueError, match=r"a\.gz is not a complete gzip file"):
         list(check_corpus(path))
 
 
@@ -252,7 +252,7 @@ def test_a_pass_that_stops_is_not_kept():
     assert tokens.is_exact
 
 
-def test_chunks_of_texts_are_tokenised_one_at_a_time(monkeypatch):
+def test_chunks_of_texts_are_tokenized_one_at_a_time(monkeypatch):
     monkeypatch.setattr(corpus_module, "_CHUNK_TEXTS", 1)
     tokenizer = Letters()
     tokens = TokenizedCorpus(check_corpus(TEXTS), tokenizer)

@@ -106,7 +106,7 @@ def test_one_token_at_least_is_chosen():
     [
         ({"share": 0.0}, "share=0.0"),
         ({"share": 1.5}, "share=1.5"),
-        ({"mask_id": 1000}, "mask_id=1000 is no token"),
+        ({"mask_id": 1000}, "mask_id=1000 is not in a vocabulary"),
         ({"maskable": np.ones((1, 4), bool)}, "maskable has the shape"),
         ({"words": np.ones((3, 3), np.int32)}, "words has the shape"),
     ],

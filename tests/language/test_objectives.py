@@ -121,7 +121,7 @@ def test_the_state_is_carried_to_the_next_step() -> None:
 def test_the_loss_falls(kind: str) -> None:
     objective = lesson_of(kind)
     before = cross_entropy(objective, 0)
-    # Position-wise layers know no neighbours: the masked one learns how frequent letters are.
+    # Position-wise layers know no neighbors: the masked one learns how frequent letters are.
     most = 0.95 if kind == "masked" else 0.7
     curve = fitted(objective).loss_curve
     assert len(curve) == 8

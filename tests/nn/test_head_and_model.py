@@ -8,16 +8,16 @@ from sktransfer.nn import Head, pool_windows
 from tests.toys import ToyEncoder, letter_rows, toy_model
 
 
-def test_features_are_normalised() -> None:
+def test_features_are_normalized() -> None:
     head = Head(3, 2, scale=7.0, dropout=0.5)
     features = torch.tensor([[[3.0, 0.0, 4.0]], [[0.0, 0.0, 0.0]]])
-    seen = head.normalise(features)
+    seen = head.normalize(features)
     torch.testing.assert_close(seen, torch.tensor([[0.6, 0.0, 0.8], [0.0, 0.0, 0.0]]))
 
 
 def test_head_averages_layers_of_unlike_norm_alike() -> None:
     head = Head(2, 2, scale=1.0, dropout=0.0)
-    seen = head.normalise(torch.tensor([[[100.0, 0.0], [0.0, 0.01]]]))
+    seen = head.normalize(torch.tensor([[[100.0, 0.0], [0.0, 0.01]]]))
     torch.testing.assert_close(seen, torch.tensor([[0.5, 0.5]]))
 
 

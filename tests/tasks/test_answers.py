@@ -1,4 +1,4 @@
-"""Answers in a text: flags of units, a shared normalisation, the best pair."""
+"""Answers in a text: flags of units, a shared normalization, the best pair."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def solvable(seed=0):
     return features, targets
 
 
-def test_solve_minimises_the_regularised_loss():
+def test_solve_minimises_the_regularized_loss():
     features, targets = solvable()
     weights = np.linspace(0.5, 2, 20)
     solution = TASK.solve(features, targets, weights, C=2.0)

@@ -61,7 +61,7 @@ def test_labels_of_another_kind_are_none_of_the_classes() -> None:
         ClassificationTask(np.array([0, 1])).check(np.array(["1", "0"]))
     with pytest.raises(ValueError, match="has the label 1 in row 0"):
         ClassificationTask(np.array(["0", "1"])).check(np.array([1, 0]))
-    with pytest.raises(ValueError, match="y_val has 2 columns, but one label per row"):
+    with pytest.raises(ValueError, match="y_val has 2 columns, but the task has one label"):
         ClassificationTask(np.array([0, 1])).check(np.array([[1, 0]]), name="y_val")
 
 

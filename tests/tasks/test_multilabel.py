@@ -1,4 +1,4 @@
-"""Any number of labels a row."""
+"""Any number of labels per row."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_a_weight_of_two_is_the_row_twice(loss):
     weights[2] = 2
     weighted = RegressionTask(Y, weights, loss=loss)
     twice = RegressionTask(np.append(Y, Y[2]), np.ones(len(Y) + 1), loss=loss)
-    assert_allclose(weighted.centre, twice.centre)
+    assert_allclose(weighted.center, twice.center)
     assert_allclose(weighted.scale, twice.scale)
 
 
@@ -48,7 +48,7 @@ def test_an_outlier_does_not_move_a_robust_scale(loss):
     clean, spoilt = np.arange(50.0), np.arange(50.0)
     spoilt[-1] = 1e6
     tasks = [RegressionTask(y, np.ones(50), loss=loss) for y in (clean, spoilt)]
-    assert_allclose(tasks[0].centre, tasks[1].centre)
+    assert_allclose(tasks[0].center, tasks[1].center)
     assert_allclose(tasks[0].scale, tasks[1].scale)
 
 

@@ -162,7 +162,7 @@ def test_the_hook_stops_the_loop() -> None:
     assert len(run(toy_model(), on_epoch_end=lambda epoch, loss: epoch == 1).loss_curve) == 2
 
 
-def test_ctrl_c_returns_what_was_learnt() -> None:
+def test_ctrl_c_returns_what_was_learned() -> None:
     def interrupt(epoch: int, loss: float) -> bool:
         if epoch == 1:
             raise KeyboardInterrupt
