@@ -1,8 +1,8 @@
 """Encoders: pretrained modules that turn token ids into states, and how to get at them."""
 
 from sktransfer.encoders.awd_lstm import LSTMEncoder, TwoWayEncoder, new_lstm
+from sktransfer.encoders.from_scratch import new_transformer
 from sktransfer.encoders.handle import EncoderHandle
-from sktransfer.encoders.huggingface import new_transformer
 from sktransfer.encoders.lm_heads import new_lm_head
 from sktransfer.encoders.resolve import DEFAULT_ENCODER, available_encoders, resolve_encoder
 from sktransfer.encoders.saving import ESTIMATOR_FILE, saved_encoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sktransfer.encoders.huggingface import TOKENIZER_FILES, WEIGHTS_FILE, WEIGHTS_INDEX
+from sktransfer.encoders.checkpoint_files import TOKENIZER_FILES, WEIGHTS_FILE, WEIGHTS_INDEX
 
 TIMEOUT_SECONDS = 10.0
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sktransfer.encoders import hub
+from sktransfer.encoders.checkpoint_files import WEIGHTS_FILE, weight_files
 from sktransfer.encoders.checks import check_files
 from sktransfer.encoders.delta import DELTA_FILE, DeltaFolder, read_document
 from sktransfer.encoders.digests import file_digest
 from sktransfer.encoders.handle import EncoderHandle
-from sktransfer.encoders.huggingface import WEIGHTS_FILE, HuggingFaceFolder, weight_files
+from sktransfer.encoders.huggingface import HuggingFaceFolder
 from sktransfer.encoders.saving import MANIFEST_FILE, ManifestFolder, read_manifest
 from sktransfer.encoders.static import StaticTable
 from sktransfer.nn.encoder import Encoder

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sktransfer.encoders import EncoderHandle, resolve_encoder
-from sktransfer.encoders.huggingface import blocks, input_modules
+from sktransfer.encoders.transformer import blocks, input_modules
 
 transformers = pytest.importorskip("transformers")
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from sktransfer.encoders import EncoderHandle, resolve_encoder
 from sktransfer.encoders.awd_lstm import TwoWayEncoder, new_lstm
-from sktransfer.encoders.huggingface import new_transformer
+from sktransfer.encoders.from_scratch import new_transformer
 from sktransfer.encoders.lm_heads import new_lm_head
 from sktransfer.encoders.static import StaticEncoder
 from sktransfer.language.vocabulary import train_tokenizer

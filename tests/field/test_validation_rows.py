@@ -162,7 +162,12 @@ def test_an_answer_of_y_val_that_is_not_there_is_blamed_on_y_val_with_the_row(ma
     [
         (TransferTextClassifier, LABELS, LABELS[:7], r"^X_val and y_val: .*\[8, 7\]"),
         (TransferTextClassifier, LABELS, [*LABELS[:7], None], "y_val .*row 7"),
-        (TransferTextClassifier, LABELS, TOPICS, "^y_val has 3 columns, but the task has one label"),
+        (
+            TransferTextClassifier,
+            LABELS,
+            TOPICS,
+            "^y_val has 3 columns, but the task",
+        ),
         (TransferTextClassifier, TOPICS, TOPICS[:, :2], "^y_val must have .*3 labels, got 2 col"),
         (TransferTextClassifier, TOPICS, LABELS, "^y_val must have .*3 labels, got 1 col"),
         (TransferTextRegressor, NUMBERS, [*NUMBERS[:7], np.nan], "^y_val contains NaN in row 7"),

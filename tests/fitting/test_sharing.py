@@ -210,7 +210,7 @@ def test_unfreezing_reads_each_text_once(
 def test_a_search_over_heads_encodes_once(
     tiny_encoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sktransfer.encoders.huggingface import HuggingFaceEncoder
+    from sktransfer.encoders.transformer import HuggingFaceEncoder
 
     passes: Windows = Counter()
     forward = HuggingFaceEncoder.forward
@@ -347,7 +347,7 @@ def test_a_folder_outlives_the_process(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("the encoder ran again")
 
-    monkeypatch.setattr("sktransfer.encoders.huggingface.HuggingFaceEncoder.forward", fail)
+    monkeypatch.setattr("sktransfer.encoders.transformer.HuggingFaceEncoder.forward", fail)
     with cache_budget(0):
         assert_same_numbers(plain, fitted(tiny_encoder, **settings).predict_proba(TEXTS))
         fitted(tiny_encoder, **settings, C=1e-3)

@@ -1,0 +1,208 @@
+"""A network of transformers as an encoder: its layers and embeddings found by structure."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from sktransfer.encoders.building import build_model, text_half
+from sktransfer.encoders.checks import (
+    SAVED_MARK,
+)
+from sktransfer.encoders.huggingface import _known_lists, _pad_id
+from sktransfer.encoders.lm_heads import (
+    HeadForm,
+    saved_tensors,
+)
+from sktransfer.nn import Encoder, EncoderFiles
+from sktransfer.nn.split import SplitEncoder, halves_of, token_states
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+# Models without positions of their own (T5) take windows of any length.
+UNLIMITED = 1 << 20
+
+
+class HuggingFaceEncoder(Encoder):
+    """Any text encoder or decoder of `transformers`, seen as token states.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Gives the states as its first output.
+    hidden_size, max_length, is_causal
+        See :class:`sktransfer.encoders.Encoder`.
+    """
+
+    model: PreTrainedModel
+
+    def __init__(
+        self, model: PreTrainedModel, *, hidden_size: int, max_length: int, is_causal: bool
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.hidden_size = hidden_size
+        self.max_length = max_length
+        self.is_causal = is_causal
+
+    def forward(
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor,
+        n_layers: int = 1,
+        segment_ids: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        # The state below a layer is what the layer is given.
+        tops = self.layers()[len(self.layers()) + 1 - n_layers :]
+        return token_states(self.model, tops, self.inputs(token_ids, attention_mask, segment_ids))
+
+    def inputs(
+        self, token_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """What the model is called with."""
+        inputs = {"input_ids": token_ids, "attention_mask": attention_mask.long()}
+        # RoBERTa and its kin have one type of token, others none.
+        if segment_ids is not None and getattr(self.model.config, "type_vocab_size", 0) > 1:
+            inputs["token_type_ids"] = segment_ids
+        return inputs
+
+    def split(self, depth: int) -> SplitEncoder | None:
+        lists = _block_lists(self.model)
+        table = self.token_embedding().weight
+        ids = (torch.arange(8, device=table.device) * (len(table) // 8)).view(2, 4)
+        example = self.inputs(ids, torch.ones_like(ids))
+        return halves_of(self.model, lists[0] if len(lists) == 1 else None, depth, example)
+
+    def embedding_modules(self) -> list[nn.Module]:
+        return input_modules(self.model)
+
+    def layers(self) -> list[nn.Module]:
+        return blocks(self.model)
+
+    def blueprint(self) -> Callable[[], Encoder]:
+        # The configuration outlives changes of transformers' classes, which a pickle would not.
+        return functools.partial(
+            _blank_encoder,
+            self.model.config,
+            self.hidden_size,
+            self.max_length,
+            self.is_causal,
+            HeadForm.of(self.lm_head),
+        )
+
+    def token_embedding(self) -> nn.Embedding:
+        embedding = self.model.get_input_embeddings()
+        assert isinstance(embedding, nn.Embedding)
+        return embedding
+
+    def files(self, pad_id: int) -> EncoderFiles:
+        config = copy.deepcopy(self.model.config)
+        config.architectures = [type(self.model).__name__]
+        # Only where it says something new: some models count their positions from it.
+        if _pad_id(config) != pad_id:
+            config.pad_token_id = pad_id
+        form = HeadForm.of(self.lm_head)
+        saved = json.loads(config.to_json_string())
+        saved[SAVED_MARK] = {"lm_head": None if form is None else form.to_json()}
+        documents = {"config.json": saved}
+        tokenizer = {"tokenizer_class": "PreTrainedTokenizerFast"}
+        limit = {"model_max_length": self.max_length} if self.max_length < UNLIMITED else {}
+        documents["tokenizer_config.json"] = tokenizer | limit
+        tensors = _distinct_tensors(self.model, _half_prefix(self.model))
+        if self.lm_head is not None:
+            tensors |= saved_tensors(self.lm_head)
+        return EncoderFiles(documents, tensors)
+
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """Transformer blocks of any architecture, input side first.
+
+    They are the longest module list that lies in no other. Where several are as long (XLM keeps
+    attentions and feed-forwards in lists side by side), block i is the i-th of each.
+    """
+    lists = _block_lists(model)
+    if len(lists) == 1:
+        return list(lists[0])
+    return [nn.ModuleList(parts) for parts in zip(*lists, strict=True)]
+
+
+def input_modules(model: nn.Module) -> list[nn.Module]:
+    """Largest modules outside the blocks that hold embeddings or lie ahead of the blocks."""
+    lists = _block_lists(model)
+    found: list[nn.Module] = []
+    _collect_inputs(model, lists, found)
+    return found
+
+
+def _collect_inputs(module: nn.Module, lists: list[nn.ModuleList], found: list[nn.Module]) -> bool:
+    """Add the input modules below `module`; whether the blocks lie there."""
+    passed = False
+    for child in module.children():
+        inside = set(child.modules())
+        if any(modules is child for modules in lists):
+            passed = True
+        elif any(modules in inside for modules in lists):
+            passed = _collect_inputs(child, lists, found) or passed
+        elif next(child.parameters(), None) is not None:
+            embeds = any(isinstance(part, nn.Embedding) for part in inside)
+            if embeds or not passed:
+                found.append(child)
+    return passed
+
+
+def _block_lists(model: nn.Module) -> list[nn.ModuleList]:
+    lists = _known_lists.get(model)
+    if lists is None:
+        lists = _known_lists[model] = _longest_lists(model)
+    return lists
+
+
+def _longest_lists(model: nn.Module) -> list[nn.ModuleList]:
+    outermost: list[nn.ModuleList] = []
+    inner: set[nn.Module] = set()
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and module not in inner:
+            outermost.append(module)
+            inner.update(module.modules())
+    longest = max((len(modules) for modules in outermost), default=0)
+    return [modules for modules in outermost if len(modules) == longest > 0]
+
+
+def _blank_encoder(
+    config: PreTrainedConfig,
+    hidden_size: int,
+    max_length: int,
+    is_causal: bool,
+    head: HeadForm | None = None,
+) -> HuggingFaceEncoder:
+    model = text_half(build_model(config))
+    encoder = HuggingFaceEncoder(
+        model, hidden_size=hidden_size, max_length=max_length, is_causal=is_causal
+    )
+    if head is not None:
+        encoder.lm_head = head.build()
+    return encoder
+
+
+def _half_prefix(half: PreTrainedModel) -> str:
+    """What the names of the weights of an encoder-decoder's encoder begin with."""
+    if not getattr(half.config, "is_encoder_decoder", False):
+        return ""
+    whole = build_model(half.config)
+    found = whole.get_encoder()
+    return next(f"{name}." for name, module in whole.named_modules() if module is found)
+
+
+def _distinct_tensors(model: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """Weights with `prefix` ahead of their names; of tied ones the first."""
+    distinct: dict[tuple[int, torch.Size], tuple[str, Tensor]] = {}
+    for name, value in model.state_dict().items():
+        distinct.setdefault((value.data_ptr(), value.shape), (prefix + name, value))
+    return dict(distinct.values())
