@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +43,7 @@ from sktransfer.encoders.lm_heads import (
 )
 from sktransfer.encoders.seal import check_seal
 from sktransfer.encoders.tokenizer import FastTokenizer
-from sktransfer.encoders.transformer import UNLIMITED, HuggingFaceEncoder
+from sktransfer.encoders.transformer import UNLIMITED, HuggingFaceEncoder, pad_id_of
 from sktransfer.runtime import isolated_seed
 
 if TYPE_CHECKING:
@@ -105,9 +104,6 @@ class HuggingFaceFolder:
 
 
 # Asked for at every pass, and a walk through all modules takes milliseconds.
-_known_lists: weakref.WeakKeyDictionary[nn.Module, list[nn.ModuleList]] = (
-    weakref.WeakKeyDictionary()
-)
 
 
 def _head_form(folder: Path) -> str | None:
@@ -255,14 +251,7 @@ def _tokenizer_limits(folder: Path) -> Iterator[int]:
 def _read_tokenizer(folder: Path, config: PreTrainedConfig) -> FastTokenizer:
     path = folder / "tokenizer.json"
     backend = read_backend(path) if path.is_file() else _convert_tokenizer(folder)
-    return FastTokenizer(backend, pad_id=_pad_id(config))
-
-
-def _pad_id(config: PreTrainedConfig) -> int:
-    pad_id = getattr(config, "pad_token_id", None)
-    if not isinstance(pad_id, int) or not 0 <= pad_id < config.vocab_size:
-        return 0
-    return pad_id
+    return FastTokenizer(backend, pad_id=pad_id_of(config))
 
 
 def _convert_tokenizer(folder: Path) -> Any:

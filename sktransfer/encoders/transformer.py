@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ from sktransfer.encoders.building import build_model, text_half
 from sktransfer.encoders.checks import (
     SAVED_MARK,
 )
-from sktransfer.encoders.huggingface import _known_lists, _pad_id
 from sktransfer.encoders.lm_heads import (
     HeadForm,
     saved_tensors,
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 # Models without positions of their own (T5) take windows of any length.
 UNLIMITED = 1 << 20
+
+
+_known_lists: weakref.WeakKeyDictionary[nn.Module, list[nn.ModuleList]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 class HuggingFaceEncoder(Encoder):
@@ -106,7 +111,7 @@ class HuggingFaceEncoder(Encoder):
         config = copy.deepcopy(self.model.config)
         config.architectures = [type(self.model).__name__]
         # Only where it says something new: some models count their positions from it.
-        if _pad_id(config) != pad_id:
+        if pad_id_of(config) != pad_id:
             config.pad_token_id = pad_id
         form = HeadForm.of(self.lm_head)
         saved = json.loads(config.to_json_string())
@@ -206,3 +211,10 @@ def _distinct_tensors(model: nn.Module, prefix: str) -> dict[str, Tensor]:
     for name, value in model.state_dict().items():
         distinct.setdefault((value.data_ptr(), value.shape), (prefix + name, value))
     return dict(distinct.values())
+
+
+def pad_id_of(config: PreTrainedConfig) -> int:
+    pad_id = getattr(config, "pad_token_id", None)
+    if not isinstance(pad_id, int) or not 0 <= pad_id < config.vocab_size:
+        return 0
+    return pad_id

@@ -173,18 +173,18 @@ def test_conversion_shows_no_more_than_the_bar_that_a_user_has_on(tiny_encoder, 
 
     import transformers.utils.logging as transformers_logging
 
-    from sktransfer.encoders import huggingface
+    from sktransfer.encoders import building, huggingface
 
     folder = Path(tiny_encoder)
     before = transformers_logging.is_progress_bar_enabled()
     if not has_bars:
         transformers_logging.disable_progress_bar()
-    config = huggingface._read_config(folder)
+    config = building.read_config(folder)
     weights = huggingface._converted_weights(config, folder)
     assert transformers_logging.is_progress_bar_enabled() == (before and has_bars)
     if before:
         transformers_logging.enable_progress_bar()
-    model = huggingface._build(config)
+    model = building.build_model(config)
     assert huggingface._missing(model, weights) == []
     out, err = capfd.readouterr()
     lines = [line for line in err.replace("\r", "\n").splitlines() if line.strip()]
