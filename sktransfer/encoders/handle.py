@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Protocol
 import torch
 from torch import Tensor, nn
 
+from sktransfer.encoders.saving import saved_encoder
 from sktransfer.inputs.tokens import Tokenizer
 from sktransfer.nn import own_weights
 from sktransfer.nn.encoder import Encoder
@@ -201,9 +202,8 @@ class EncoderHandle:
         ValueError
             If the folder holds anything else, or the encoder has no form in files.
         """
-        from sktransfer.encoders.saving import saved_encoder
-
-        with saved_encoder(self, Path(folder).expanduser()):
+        encoder, tokenizer = self.load_shared(lm_head=True)
+        with saved_encoder(encoder, tokenizer, Path(folder).expanduser()):
             pass
 
     def __repr__(self) -> str:

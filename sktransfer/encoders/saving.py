@@ -14,7 +14,6 @@ from torch import Tensor
 
 from sktransfer.encoders.checks import SAVED_MARK
 from sktransfer.encoders.digests import files_digest
-from sktransfer.encoders.handle import EncoderHandle
 from sktransfer.encoders.seal import SEAL_FILE, check_seal, seal_folder
 from sktransfer.encoders.tokenizer import FastTokenizer
 from sktransfer.inputs.tokens import Tokenizer
@@ -63,13 +62,12 @@ def save_modules(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
 
 
 @contextmanager
-def saved_encoder(handle: EncoderHandle, folder: Path) -> Iterator[Path]:
+def saved_encoder(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> Iterator[Path]:
     """Put a saved encoder in the place of `folder`, with what the block adds to it.
 
     The block has a new folder, which takes the place of `folder` behind it; all of its files
     have their digests there.
     """
-    encoder, tokenizer = handle.load_shared(lm_head=True)
     _check_folder(folder)
     with replaced_folder(folder) as new:
         save_modules(encoder, tokenizer, new)

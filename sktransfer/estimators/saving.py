@@ -35,7 +35,8 @@ def write_estimator(
         "parameters": {name: value for name, value in parameters.items() if _is_plain(value)},
         "fitted": fitted,
     }
-    with saved_encoder(encoder, folder) as new:
+    modules = encoder.load_shared(lm_head=True)
+    with saved_encoder(*modules, folder) as new:
         (new / ESTIMATOR_FILE).write_text(json.dumps(document, indent=1), "utf-8")
 
 
