@@ -94,38 +94,36 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
-        super().__init__(
-            encoder,
-            pooling=pooling,
-            pooling_layers=pooling_layers,
-            long_texts=long_texts,
-            symmetric=symmetric,
-            lexical_weight=lexical_weight,
-            head_init=head_init,
-            head_refit=head_refit,
-            C=C,
-            adapt_epochs=adapt_epochs,
-            lm_weight=lm_weight,
-            memory=memory,
-            max_length=max_length,
-            trainable_layers=trainable_layers,
-            gradual_unfreezing=gradual_unfreezing,
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            layer_decay=layer_decay,
-            weight_decay=weight_decay,
-            schedule=schedule,
-            warmup_fraction=warmup_fraction,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            warm_start=warm_start,
-            device=device,
-            precision=precision,
-            random_state=random_state,
-            verbose=verbose,
-        )
+        self.encoder = encoder
+        self.pooling = pooling
+        self.pooling_layers = pooling_layers
+        self.long_texts = long_texts
+        self.symmetric = symmetric
+        self.lexical_weight = lexical_weight
+        self.head_init = head_init
+        self.head_refit = head_refit
+        self.C = C
+        self.adapt_epochs = adapt_epochs
+        self.lm_weight = lm_weight
+        self.memory = memory
+        self.max_length = max_length
+        self.trainable_layers = trainable_layers
+        self.gradual_unfreezing = gradual_unfreezing
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.layer_decay = layer_decay
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.warmup_fraction = warmup_fraction
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
         self.loss = loss
 
     def __sklearn_tags__(self) -> Tags:

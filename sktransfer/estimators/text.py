@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar, Literal, Self
 
-import joblib
-import numpy as np
 from numpy.typing import NDArray
 
-from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
 from sktransfer.estimators.base import BaseTransferEstimator
 from sktransfer.estimators.encoding import predicting
 from sktransfer.estimators.parameters import PREDICTION, SUPERVISED, TEXT, Constraints
@@ -20,76 +17,16 @@ from sktransfer.inputs import RowFormat, TextFormat
 
 
 class BaseTextEstimator(BaseTransferEstimator):
-    """Estimator of rows of one text or of several columns, each row scored as a whole."""
+    """Estimator of rows of one text or of several columns, each row scored as a whole.
+
+    A subclass has the parameters of these constraints.
+    """
 
     _parameter_constraints: ClassVar[Constraints] = {**SUPERVISED, **TEXT, **PREDICTION}
 
-    def __init__(
-        self,
-        encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
-        *,
-        pooling: str = "mean",
-        pooling_layers: int = 1,
-        long_texts: Literal["window", "truncate"] = "window",
-        symmetric: bool = False,
-        lexical_weight: float = 0.3,
-        head_init: str = "probe",
-        head_refit: bool = True,
-        C: float = 10.0,
-        adapt_epochs: int = 0,
-        lm_weight: float = 0.0,
-        memory: str | os.PathLike[str] | joblib.Memory | None = None,
-        max_length: int = 128,
-        trainable_layers: int | Literal["all"] | None = None,
-        gradual_unfreezing: bool = False,
-        max_epochs: int | Literal["auto"] = "auto",
-        batch_size: int | Literal["auto"] = "auto",
-        learning_rate: float = 3e-4,
-        layer_decay: float = 0.8,
-        weight_decay: float = 0.01,
-        schedule: str = "linear",
-        warmup_fraction: float = 0.1,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 3,
-        warm_start: bool = False,
-        device: str = "auto",
-        precision: str = "auto",
-        random_state: int | np.random.RandomState | None = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            encoder,
-            max_length=max_length,
-            trainable_layers=trainable_layers,
-            gradual_unfreezing=gradual_unfreezing,
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            layer_decay=layer_decay,
-            weight_decay=weight_decay,
-            schedule=schedule,
-            warmup_fraction=warmup_fraction,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            warm_start=warm_start,
-            device=device,
-            precision=precision,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.pooling = pooling
-        self.pooling_layers = pooling_layers
-        self.long_texts = long_texts
-        self.symmetric = symmetric
-        self.lexical_weight = lexical_weight
-        self.head_init = head_init
-        self.head_refit = head_refit
-        self.C = C
-        self.adapt_epochs = adapt_epochs
-        self.lm_weight = lm_weight
-        self.memory = memory
+    max_length: int
+    long_texts: Literal["window", "truncate"]
+    symmetric: bool
 
     @fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
