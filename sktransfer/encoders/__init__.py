@@ -1,6 +1,6 @@
 """Encoders: pretrained modules that turn token ids into states, and how to get at them."""
 
-from sktransfer.encoders.awd_lstm import LSTMEncoder, TwoWayEncoder, new_lstm
+from sktransfer.encoders.awd_lstm import BidirectionalLSTMEncoder, LSTMEncoder, new_lstm
 from sktransfer.encoders.from_scratch import new_transformer
 from sktransfer.encoders.handle import EncoderHandle
 from sktransfer.encoders.lm_heads import new_lm_head
@@ -14,12 +14,12 @@ from sktransfer.nn.split import SplitEncoder
 __all__ = [
     "DEFAULT_ENCODER",
     "ESTIMATOR_FILE",
+    "BidirectionalLSTMEncoder",
     "Encoder",
     "EncoderHandle",
     "LSTMEncoder",
     "SplitEncoder",
     "Tokenizer",
-    "TwoWayEncoder",
     "available_encoders",
     "check_seal",
     "new_lm_head",

@@ -114,7 +114,7 @@ class LSTMEncoder(Encoder):
         return {**self.settings, "lm_head": self.lm_head is not None, "cutoffs": list(cutoffs)}
 
 
-class TwoWayEncoder(Encoder):
+class BidirectionalLSTMEncoder(Encoder):
     """Two encoders of like layers side by side, one reading forward, one backward.
 
     Parameters
@@ -172,7 +172,7 @@ def from_manifest(settings: dict[str, Any]) -> Encoder:
         first, second = (from_manifest(part) for part in settings["ways"])
         assert isinstance(first, LSTMEncoder)
         assert isinstance(second, LSTMEncoder)
-        return TwoWayEncoder(first, second)
+        return BidirectionalLSTMEncoder(first, second)
     encoder = LSTMEncoder(
         settings["n_tokens"],
         settings["embedding_size"],

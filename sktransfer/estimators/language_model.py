@@ -105,7 +105,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
     max_epochs : int, default=1
         Passes over the texts.
     batch_size : int or "auto", default="auto"
-        Windows or lanes of text of a step; ``"auto"`` is 32.
+        Windows, or token streams, of a step; ``"auto"`` is 32.
     learning_rate : float or None, default=None
         Peak learning rate of the top layer. None is 1e-4 for a pretrained transformer and 1e-3
         for one from scratch, 1e-3 and 2e-3 for an AWD-LSTM.

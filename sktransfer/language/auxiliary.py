@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sktransfer.encoders import Encoder, Tokenizer, TwoWayEncoder
+from sktransfer.encoders import BidirectionalLSTMEncoder, Encoder, Tokenizer
 from sktransfer.inputs.batches import Batch
 from sktransfer.language.masking import mask_tokens
 from sktransfer.nn import LanguageNetwork
@@ -57,9 +58,9 @@ class AuxiliaryLanguage:
     def __init__(self, encoder: Encoder, tokenizer: Tokenizer, weight: float) -> None:
         self.encoder, self.tokenizer, self.weight = encoder, tokenizer, weight
         # The states of two directions lie side by side: together they know every token.
-        self.directions = (
-            encoder.directions_apart() if isinstance(encoder, TwoWayEncoder) else [encoder]
-        )
+        self.directions: Sequence[Encoder] = [encoder]
+        if isinstance(encoder, BidirectionalLSTMEncoder):
+            self.directions = encoder.directions_apart()
         self.networks = [LanguageNetwork(one) for one in self.directions]
         self.is_masked = not (encoder.is_causal or encoder.is_recurrent)
         if self.is_masked and tokenizer.mask_id is None:

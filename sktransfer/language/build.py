@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sktransfer.encoders import (
+    BidirectionalLSTMEncoder,
     Encoder,
     EncoderHandle,
     LSTMEncoder,
-    TwoWayEncoder,
     new_lm_head,
     new_lstm,
     new_transformer,
@@ -119,7 +119,7 @@ def with_lm_head(encoder: Encoder) -> Encoder:
 
 def directions_of(encoder: Encoder) -> list[Encoder]:
     """The encoders, one a reading direction, that `encoder` consists of."""
-    if not isinstance(encoder, TwoWayEncoder):
+    if not isinstance(encoder, BidirectionalLSTMEncoder):
         return [encoder]
     return [*encoder.directions_apart()]
 
@@ -131,4 +131,4 @@ def joined(encoders: list[Encoder]) -> Encoder:
     first, second = encoders
     assert isinstance(first, LSTMEncoder)
     assert isinstance(second, LSTMEncoder)
-    return TwoWayEncoder(first, second)
+    return BidirectionalLSTMEncoder(first, second)

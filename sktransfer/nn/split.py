@@ -151,7 +151,7 @@ _known: weakref.WeakKeyDictionary[nn.Module, dict[int, SplitEncoder | None]] = (
 def halves_of(
     model: nn.Module, blocks: nn.ModuleList | None, depth: int, example: dict[str, Tensor]
 ) -> SplitEncoder | None:
-    """Halves of `model` that together give the same as the whole, or None.
+    """Two parts of `model` that together give the same as the whole, or None.
 
     Layers that hand more than states to each other, as T5's do, cannot be cut. Whether they can is
     seen by running both on `example`.

@@ -1,4 +1,4 @@
-"""What the template in `_base` asks of a task."""
+"""What a fit asks of a task."""
 
 from __future__ import annotations
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from sktransfer.encoders import (
+    BidirectionalLSTMEncoder,
     Encoder,
     EncoderHandle,
     LSTMEncoder,
-    TwoWayEncoder,
     new_lstm,
     resolve_encoder,
 )
@@ -35,7 +35,7 @@ def lstm(*, reads_backward: bool = False, hidden_size: int = 8, seed: int = 0) -
 
 def encoder_of(kind: str) -> Encoder:
     if kind == "both":
-        return TwoWayEncoder(lstm(), lstm(reads_backward=True, seed=1)).eval()
+        return BidirectionalLSTMEncoder(lstm(), lstm(reads_backward=True, seed=1)).eval()
     return lstm(reads_backward=kind == "backward")
 
 
@@ -76,7 +76,7 @@ def test_backward_is_forward_on_the_text_turned_around() -> None:
 
 def test_two_ways_are_joined_token_by_token() -> None:
     both, batch = encoder_of("both"), windows()
-    assert isinstance(both, TwoWayEncoder)
+    assert isinstance(both, BidirectionalLSTMEncoder)
     states = both(*batch)[0]
     forward, backward = both.directions_apart()
     torch.testing.assert_close(states[:, :, :6], forward(*batch)[0], rtol=0, atol=0)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sktransfer.encoders import EncoderHandle, resolve_encoder
-from sktransfer.encoders.awd_lstm import TwoWayEncoder, new_lstm
+from sktransfer.encoders.awd_lstm import BidirectionalLSTMEncoder, new_lstm
 from sktransfer.encoders.from_scratch import new_transformer
 from sktransfer.encoders.lm_heads import new_lm_head
 from sktransfer.encoders.static import StaticEncoder
@@ -50,7 +50,7 @@ def new_handle(kind, seed=0):
                 new_lstm(n_tokens=n_tokens, reads_backward=backward, **sizes)
                 for backward in (False, True)
             ]
-            encoder = TwoWayEncoder(*ways) if kind == "both" else ways[0]
+            encoder = BidirectionalLSTMEncoder(*ways) if kind == "both" else ways[0]
     return EncoderHandle.from_modules(encoder, tokenizer, name=kind)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sktransfer.encoders import Encoder, TwoWayEncoder, new_lm_head, new_lstm
+from sktransfer.encoders import BidirectionalLSTMEncoder, Encoder, new_lm_head, new_lstm
 from sktransfer.inputs import collate_rows, encode_rows
 from sktransfer.inputs.batches import Batch
 from sktransfer.language.auxiliary import AuxiliaryLanguage
@@ -38,7 +38,7 @@ def encoder_of(kind: str) -> Encoder:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         if kind == "both":
-            return TwoWayEncoder(lstm(False), lstm(True)).eval()
+            return BidirectionalLSTMEncoder(lstm(False), lstm(True)).eval()
         if kind in ("forward", "backward"):
             return lstm(kind == "backward").eval()
         encoder = ToyEncoder()

@@ -30,7 +30,7 @@ class Tokens(LetterTokenizer):
     mask_id = 39
 
 
-def lesson_of(
+def objective_of(
     kind: str, *, dropout: float = 0.0, texts: list[str] = TEXTS
 ) -> NextTokenObjective | MaskedObjective:
     encoder: Encoder
@@ -86,7 +86,7 @@ def weights_of(objective: NextTokenObjective | MaskedObjective) -> torch.Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("budget", [1, 7, 11])
 def test_the_gradient_does_not_depend_on_the_token_budget(kind: str, budget: int) -> None:
-    whole, parts = lesson_of(kind), lesson_of(kind)
+    whole, parts = objective_of(kind), objective_of(kind)
     pairs = zip(
         whole.epoch(np.random.default_rng(1)), parts.epoch(np.random.default_rng(1)), strict=True
     )
@@ -107,7 +107,7 @@ def test_the_gradient_does_not_depend_on_the_token_budget(kind: str, budget: int
 
 
 def test_the_state_is_carried_to_the_next_step() -> None:
-    objective, alone = lesson_of("lstm"), lesson_of("lstm")
+    objective, alone = objective_of("lstm"), objective_of("lstm")
     first, second, *_ = objective.epoch(np.random.default_rng(0))
     objective.gradient(first, 10**9, np.random.default_rng(0))
     after = objective.gradient(second, 10**9, np.random.default_rng(0)).total
@@ -119,7 +119,7 @@ def test_the_state_is_carried_to_the_next_step() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_falls(kind: str) -> None:
-    objective = lesson_of(kind)
+    objective = objective_of(kind)
     before = cross_entropy(objective, 0)
     # Position-wise layers know no neighbors: the masked one learns how frequent letters are.
     most = 0.95 if kind == "masked" else 0.7
@@ -131,7 +131,7 @@ def test_the_loss_falls(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["lstm", "attending"])
 def test_every_token_but_the_first_of_a_lane_is_predicted(kind: str) -> None:
-    objective = lesson_of(kind)
+    objective = objective_of(kind)
     rng = np.random.default_rng(0)
     assert objective.n_steps  # counts the tokens, so that they can be dealt evenly
     steps = list(objective.epoch(rng))
@@ -141,7 +141,7 @@ def test_every_token_but_the_first_of_a_lane_is_predicted(kind: str) -> None:
 
 
 def test_the_share_of_the_tokens_is_hidden() -> None:
-    objective = lesson_of("masked")
+    objective = objective_of("masked")
     steps = list(objective.epoch(np.random.default_rng(0)))
     assert len(steps) == objective.n_steps
     for step in steps:
@@ -151,7 +151,7 @@ def test_the_share_of_the_tokens_is_hidden() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_steps_of_an_epoch_are_known_before_it(kind: str) -> None:
-    objective = lesson_of(kind, texts=TEXTS * 10)
+    objective = objective_of(kind, texts=TEXTS * 10)
     n_steps = objective.n_steps
     assert len(list(objective.epoch(np.random.default_rng(0)))) == pytest.approx(n_steps, rel=0.1)
     assert objective.n_steps == n_steps
@@ -161,7 +161,7 @@ def test_the_steps_of_an_epoch_are_known_before_it(kind: str) -> None:
 def test_the_steps_of_streamed_texts_are_estimated(n_letters: int) -> None:
     rng = np.random.default_rng(0)
     texts = ["a" * int(n) for n in rng.integers(1, 2 * n_letters, size=400)]
-    objective = lesson_of("masked", texts=texts)
+    objective = objective_of("masked", texts=texts)
     objective.texts = TokenizedCorpus(check_corpus(texts), objective.tokenizer, memory_tokens=10)
     estimated = objective.n_steps
     assert objective.texts.lengths is None
@@ -170,7 +170,7 @@ def test_the_steps_of_streamed_texts_are_estimated(n_letters: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_cross_entropy_is_deterministic_and_leaves_the_modes(kind: str) -> None:
-    objective = lesson_of(kind, dropout=0.5)
+    objective = objective_of(kind, dropout=0.5)
     module = objective.network.encoder.layers()[0]
     module.train()
     generator = torch.get_rng_state()
@@ -183,7 +183,7 @@ def test_cross_entropy_is_deterministic_and_leaves_the_modes(kind: str) -> None:
 
 
 def test_cross_entropy_is_the_mean_over_the_tokens() -> None:
-    objective = lesson_of("attending", texts=["abc"])
+    objective = objective_of("attending", texts=["abc"])
     ids = torch.tensor([*Tokens().encode(["abc"])[0].tolist(), 38])[None]
     encoder = objective.network.encoder
     states = encoder(ids, torch.ones_like(ids))[0][0, :-1]
@@ -196,14 +196,14 @@ def test_nothing_to_predict_is_an_error() -> None:
     class NoEnd(Tokens):
         suffix = ()
 
-    objective = lesson_of("attending", texts=["a"])
+    objective = objective_of("attending", texts=["a"])
     objective.tokenizer = NoEnd()
     with pytest.raises(ValueError, match="X has no token to predict"):
         cross_entropy(objective, 0)
 
 
 def test_a_tokenizer_without_a_mask_is_refused() -> None:
-    objective = lesson_of("masked")
+    objective = objective_of("masked")
     with pytest.raises(ValueError, match="no mask token"):
         MaskedObjective(
             objective.network,
@@ -232,14 +232,14 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(kind: str, last_step: int)
             kept["progress"] = copy.deepcopy(take())
             raise StopError
 
-    whole, stopped = lesson_of(kind, dropout=0.3), lesson_of(kind, dropout=0.3)
+    whole, stopped = objective_of(kind, dropout=0.3), objective_of(kind, dropout=0.3)
     with torch.random.fork_rng():
         torch.manual_seed(5)
         expected = fitted(whole, plan).loss_curve
         torch.manual_seed(5)
         with pytest.raises(StopError):
             fitted(stopped, plan, on_step_end=stop)
-        fresh = lesson_of(kind, dropout=0.3)
+        fresh = objective_of(kind, dropout=0.3)
         fresh.network.load_state_dict(stopped.network.state_dict())
         torch.manual_seed(6)  # of another process
         curve = fitted(fresh, plan, progress=kept["progress"]).loss_curve
