@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 Estimator = TypeVar("Estimator", bound="BaseEncoderEstimator")
 
 
-class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator):
+class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     """Estimator on a pretrained encoder: how it reads rows, and how it becomes fitted.
 
     A subclass says in which format its rows come (`_row_format`).

@@ -23,6 +23,7 @@ from sktransfer.inputs import (
     content_ids,
     label_words,
 )
+from sktransfer.runtime import find_stack_level
 from sktransfer.tasks import (
     ClassificationTask,
     MultilabelTask,
@@ -101,7 +102,7 @@ class ClassTargets(BaseTargets):
         """Multilabel where y has columns, else one class per row."""
         if rows.y.ndim == 2:
             if len(rows) > 1 and (rows.y.sum(axis=1) == 1).all():
-                warnings.warn(_ONE_LABEL_EACH, UserWarning, stacklevel=6)
+                warnings.warn(_ONE_LABEL_EACH, UserWarning, stacklevel=find_stack_level())
             return MultilabelTask(self._value_weights(rows))
         return self.task_of(check_classes(rows.y, self.known), len(rows))
 

@@ -15,7 +15,7 @@ from sktransfer.fitting.context import window_length
 from sktransfer.fitting.lexical import LexicalChannel
 from sktransfer.inputs import EncodedRows, Row, RowFormat, Tokenizer, distinct, join_ranges
 from sktransfer.nn import TransferModel
-from sktransfer.runtime import device_memory, resolve_device, resolve_precision
+from sktransfer.runtime import device_memory, find_stack_level, resolve_device, resolve_precision
 from sktransfer.tasks import BlendableTask, Task
 from sktransfer.training import launch_features
 
@@ -131,7 +131,7 @@ def warn_of_cuts(row_format: RowFormat, length: int, *parts: EncodedRows) -> Non
         warnings.warn(
             row_format.cut_message.format(n=n_truncated, max_length=length),
             UserWarning,
-            stacklevel=5,
+            stacklevel=find_stack_level(),
         )
 
 

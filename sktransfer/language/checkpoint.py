@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sktransfer.runtime import remove_leftovers, write_file
+from sktransfer.runtime import find_stack_level, remove_leftovers, write_file
 from sktransfer.training import Progress
 
 _FILE = "checkpoint.safetensors"
@@ -84,7 +84,7 @@ class Checkpoint:
                         f"checkpoint={str(self.folder)!r} cannot be written ({error}): the "
                         "training goes on without it.",
                         UserWarning,
-                        stacklevel=2,
+                        stacklevel=find_stack_level(),
                     )
                 self._written = perf_counter()
 

@@ -25,6 +25,7 @@ from sktransfer.runtime.locks import ForkSafeLock
 from sktransfer.runtime.numerics import place_key, usual_numerics
 from sktransfer.runtime.resident_models import DeviceMemory, device_memory
 from sktransfer.runtime.seeds import isolated_seed, rng_state, set_rng_state
+from sktransfer.runtime.stack import find_stack_level
 from sktransfer.runtime.store import TensorCache, Tensors, check_folder
 from sktransfer.runtime.threads import one_blas_thread
 
@@ -42,6 +43,7 @@ __all__ = [
     "check_folder",
     "cpu_kernels_enabled",
     "device_memory",
+    "find_stack_level",
     "is_out_of_memory",
     "isolated_seed",
     "moved",

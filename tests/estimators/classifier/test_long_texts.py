@@ -43,6 +43,16 @@ def test_windows_are_trained_on(make, long_reviews, max_epochs):
     assert classifier.score(long_reviews, LABELS) > 0.8
 
 
+def test_the_warning_points_at_the_line_of_the_caller(make):
+    with pytest.warns(UserWarning, match="were cut") as caught:
+        classifier = make(long_texts="truncate", max_epochs=0).fit(
+            [*TEXTS, LONG_FILLER * 9], [*LABELS, "good"]
+        )
+    with pytest.warns(UserWarning, match="were cut") as again:
+        classifier.predict([LONG_FILLER * 9])
+    assert {warning.filename for warning in [*caught, *again]} == {__file__}
+
+
 def test_truncation_warns_once_with_the_count(make):
     classifier = make(long_texts="truncate", max_length=16, early_stopping=True)
     texts = [LONG_FILLER if row in (3, 7) else text for row, text in enumerate(TEXTS)]
