@@ -42,7 +42,7 @@ from sktransfer.language.build import (
 )
 from sktransfer.language.corpus import Corpus, check_corpus
 from sktransfer.language.generate import continue_text
-from sktransfer.language.train import BATCH_SIZE, LanguageRun, LanguageTask, cross_entropy_of
+from sktransfer.language.train import BATCH_SIZE, LanguageContext, LanguageTask, cross_entropy_of
 from sktransfer.runtime import (
     isolated_seed,
     resolve_device,
@@ -355,10 +355,10 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
         corpus = self._corpus(X)
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device, training=False)
-        run = LanguageRun(self.tokenizer_, self._language_task(), device, dtype)
+        context = LanguageContext(self.tokenizer_, self._language_task(), device, dtype)
         directions = directions_of(self.model_.encoder)
         return -float(
-            np.mean([cross_entropy_of(one, corpus, run, SCORING_SEED) for one in directions])
+            np.mean([cross_entropy_of(one, corpus, context, SCORING_SEED) for one in directions])
         )
 
     def perplexity(self, X: Any) -> float:

@@ -19,7 +19,7 @@ from sktransfer.inputs import EncodedRows, Row, RowFormat, Tokenizer
 from sktransfer.language.build import directions_of, from_checkpoint, with_lm_head
 from sktransfer.language.train import (
     BATCH_SIZE,
-    LanguageRun,
+    LanguageContext,
     LanguageTask,
     adaptation_corpus,
     adapted,
@@ -228,10 +228,10 @@ def _pretrained_model(
     if parameters.adapt_epochs:
         start = from_checkpoint(source)
         tokenizer, language_task = start.tokenizer, LanguageTask(BATCH_SIZE, parameters.max_length)
-        run = LanguageRun(tokenizer, language_task, device, dtype)
+        language = LanguageContext(tokenizer, language_task, device, dtype)
         corpus = adaptation_corpus(job.rows.texts, job.unlabeled)
         rng = np.random.default_rng(job.seed)
-        encoder = adapted(start, corpus, run, parameters.adapt_epochs, rng)
+        encoder = adapted(start, corpus, language, parameters.adapt_epochs, rng)
         pretrained = PretrainedState(unique_key(), len(encoder.layers()))
     else:
         encoder, tokenizer = source.load_shared(lm_head=parameters.lm_weight > 0, device=device)

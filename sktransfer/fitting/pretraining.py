@@ -20,7 +20,7 @@ from sktransfer.fitting.fit import FitResult
 from sktransfer.language.build import PretrainingStart, joined
 from sktransfer.language.checkpoint import Checkpoint
 from sktransfer.language.corpus import Corpus
-from sktransfer.language.train import LanguageRun, LanguageTask, scorer, train_language
+from sktransfer.language.train import LanguageContext, LanguageTask, scorer, train_language
 from sktransfer.nn import TransferModel
 from sktransfer.runtime import isolated_seed, resolve_device, resolve_precision
 from sktransfer.training import TrainingPlan
@@ -65,7 +65,7 @@ def run_pretraining(job: PretrainingJob, callbacks: FitCallbacks | None = None) 
     start, parameters = job.start, FitParameters.of(job.parameters)
     device = resolve_device(parameters.device)
     dtype = resolve_precision(parameters.precision, device, training=True)
-    run = LanguageRun(start.tokenizer, job.task, device, dtype)
+    context = LanguageContext(start.tokenizer, job.task, device, dtype)
     if callbacks is not None:
         callbacks.begin_fit(job.plan.n_epochs * len(start.encoders))
     # partial_fit, which has no callbacks, is over soon.
@@ -78,14 +78,14 @@ def run_pretraining(job: PretrainingJob, callbacks: FitCallbacks | None = None) 
             encoder,
             job.plan.n_epochs,
             parameters,
-            validate=_validation(encoder, job.watched, run),
+            validate=_validation(encoder, job.watched, context),
             callbacks=callbacks,
             attributes=lambda: _attributes(copy.deepcopy(start), parameters, [], []),
         )
         result = train_language(
             encoder,
             job.corpus,
-            run,
+            context,
             job.plan,
             rng=np.random.default_rng([job.seed, number]),
             on_epoch_end=monitor,
@@ -129,11 +129,11 @@ def _attributes(
 
 
 def _validation(
-    encoder: Encoder, watched: Corpus | None, run: LanguageRun
+    encoder: Encoder, watched: Corpus | None, context: LanguageContext
 ) -> Callable[[], float] | None:
     if watched is None:
         return None
-    score = scorer(encoder, watched, run, SCORING_SEED)
+    score = scorer(encoder, watched, context, SCORING_SEED)
     return lambda: -score()
 
 

@@ -118,7 +118,7 @@ def balanced_run(n_tokens: int, n_streams: int) -> int:
     return min(max(-(-n_tokens // (n_streams * _RUNS_PER_LANE)), 1), _LONGEST_RUN)
 
 
-class _Lane:
+class _Stream:
     """Tokens of a stream from the next input on."""
 
     def __init__(self, run: NDArray[np.int32]) -> None:
@@ -135,15 +135,15 @@ class _Lane:
 def _blocks(
     runs: Iterator[NDArray[np.int32]], n_streams: int, length: int
 ) -> Iterator[StreamBlock]:
-    open_lanes = [_Lane(run) for run in islice(runs, n_streams)]
-    while open_lanes:
-        _fill(open_lanes, runs, length)
-        width = min(length, max(len(stream.tokens) for stream in open_lanes) - 1)
+    open_streams = [_Stream(run) for run in islice(runs, n_streams)]
+    while open_streams:
+        _fill(open_streams, runs, length)
+        width = min(length, max(len(stream.tokens) for stream in open_streams) - 1)
         if not width:
             return
-        token_ids = np.zeros((len(open_lanes), width), dtype=np.int64)
-        targets = np.full((len(open_lanes), width), -1, dtype=np.int64)
-        for row, stream in enumerate(open_lanes):
+        token_ids = np.zeros((len(open_streams), width), dtype=np.int64)
+        targets = np.full((len(open_streams), width), -1, dtype=np.int64)
+        for row, stream in enumerate(open_streams):
             n_targets = min(width, len(stream.tokens) - 1)
             token_ids[row, :n_targets] = stream.tokens[:n_targets]
             targets[row, :n_targets] = stream.tokens[1 : n_targets + 1]
@@ -151,10 +151,10 @@ def _blocks(
         yield StreamBlock(token_ids, targets)
 
 
-def _fill(open_lanes: list[_Lane], runs: Iterator[NDArray[np.int32]], length: int) -> None:
+def _fill(open_streams: list[_Stream], runs: Iterator[NDArray[np.int32]], length: int) -> None:
     """Give runs to the streams that are too short for a block, the shortest first."""
     while (
-        len((shortest := min(open_lanes, key=lambda stream: len(stream.tokens))).tokens) <= length
+        len((shortest := min(open_streams, key=lambda stream: len(stream.tokens))).tokens) <= length
     ):
         run = next(runs, None)
         if run is None:

@@ -59,7 +59,7 @@ class LanguageTask:
 
 
 @dataclass(frozen=True)
-class LanguageRun:
+class LanguageContext:
     """Tokenizer, task, device and precision of one training or scoring."""
 
     tokenizer: Tokenizer
@@ -80,7 +80,7 @@ def adaptation_corpus(texts: Sequence[Row], unlabeled: Any) -> Corpus:
 def adapted(
     start: PretrainingStart,
     corpus: Corpus,
-    run: LanguageRun,
+    context: LanguageContext,
     n_epochs: int,
     rng: np.random.Generator,
 ) -> Encoder:
@@ -91,7 +91,7 @@ def adapted(
     for encoder in start.encoders:
         plan = TrainingPlan(
             n_epochs=n_epochs,
-            batch_size=run.task.batch_size,
+            batch_size=context.task.batch_size,
             learning_rate=learning_rate_for(encoder, from_scratch=False),
             layer_decay=1.0,
             weight_decay=0.01,
@@ -100,7 +100,9 @@ def adapted(
             trainable_layers="all",
             gradual_unfreezing=False,
         )
-        result = train_language(encoder, corpus, run, plan, rng=rng, on_epoch_end=lambda *_: False)
+        result = train_language(
+            encoder, corpus, context, plan, rng=rng, on_epoch_end=lambda *_: False
+        )
         if result.interrupted:
             raise KeyboardInterrupt
     return joined(start.encoders)
@@ -109,7 +111,7 @@ def adapted(
 def train_language(
     encoder: Encoder,
     corpus: Corpus,
-    run: LanguageRun,
+    context: LanguageContext,
     plan: TrainingPlan,
     *,
     rng: np.random.Generator,
@@ -119,20 +121,20 @@ def train_language(
     """Train `encoder` and its head on `corpus`, in place, in the package's one loop."""
     is_new = encoder.lm_head is None
     network = language_network(encoder)
-    objective = _objective(network, corpus, run)
+    objective = _objective(network, corpus, context)
     if is_new:
         plan = replace(plan, head_factor=_NEW_HEAD_FACTOR)
         with torch.no_grad():
-            network.head.bias.copy_(_log_frequencies(objective.texts, run.tokenizer.n_tokens))
+            network.head.bias.copy_(_log_frequencies(objective.texts, context.tokenizer.n_tokens))
     if checkpoint is not None:
         own_weights(network.parameters())
     progress = None if checkpoint is None else checkpoint.restore(network)
-    with device_memory.holding(network, run.device):
+    with device_memory.holding(network, context.device):
         return train(
             network,
             objective,
             plan,
-            device=run.device,
+            device=context.device,
             rng=rng,
             on_epoch_end=on_epoch_end,
             on_step_end=None if checkpoint is None else checkpoint.watch(network),
@@ -140,17 +142,21 @@ def train_language(
         )
 
 
-def cross_entropy_of(encoder: Encoder, corpus: Corpus, run: LanguageRun, seed: int) -> float:
+def cross_entropy_of(
+    encoder: Encoder, corpus: Corpus, context: LanguageContext, seed: int
+) -> float:
     """Mean loss of the tokens of `corpus`, in nats; what is hidden depends on `seed` alone."""
-    return scorer(device_memory.on(encoder, run.device), corpus, run, seed)()
+    return scorer(device_memory.on(encoder, context.device), corpus, context, seed)()
 
 
-def scorer(encoder: Encoder, corpus: Corpus, run: LanguageRun, seed: int) -> Callable[[], float]:
+def scorer(
+    encoder: Encoder, corpus: Corpus, context: LanguageContext, seed: int
+) -> Callable[[], float]:
     """Function that gives the same of the present `encoder`, which lies on its device.
 
     The tokens of `corpus` are kept from call to call, if they are few.
     """
-    objective = _objective(language_network(encoder), corpus, run)
+    objective = _objective(language_network(encoder), corpus, context)
     return lambda: cross_entropy(objective, seed)
 
 
@@ -183,28 +189,28 @@ def language_network(encoder: Encoder) -> LanguageNetwork:
 
 
 def _objective(
-    network: LanguageNetwork, corpus: Corpus, run: LanguageRun
+    network: LanguageNetwork, corpus: Corpus, context: LanguageContext
 ) -> LanguageObjective[Any]:
     """What `network` is trained on, or scored by: masked tokens, or the next ones."""
     encoder = network.encoder
-    task, length = run.task, min(run.task.length, encoder.max_length)
+    task, length = context.task, min(context.task.length, encoder.max_length)
     if encoder.is_causal or encoder.is_recurrent:
         return NextTokenObjective(
             network,
-            TokenizedCorpus(corpus, run.tokenizer),
-            run.tokenizer,
+            TokenizedCorpus(corpus, context.tokenizer),
+            context.tokenizer,
             n_streams=task.batch_size,
             length=length,
-            device=run.device,
-            dtype=run.dtype,
+            device=context.device,
+            dtype=context.dtype,
         )
     return MaskedObjective(
         network,
-        TokenizedCorpus(corpus, run.tokenizer, words=task.whole_words),
-        run.tokenizer,
+        TokenizedCorpus(corpus, context.tokenizer, words=task.whole_words),
+        context.tokenizer,
         batch_size=task.batch_size,
         max_length=length,
         share=task.mask_fraction,
-        device=run.device,
-        dtype=run.dtype,
+        device=context.device,
+        dtype=context.dtype,
     )

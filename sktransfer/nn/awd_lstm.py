@@ -104,10 +104,10 @@ class WeightDropLSTM(nn.Module):
         if state is None:
             zeros = inputs.new_zeros(1, inputs.shape[1], lstm.hidden_size, dtype=torch.float32)
             state = zeros, zeros
-        states, reached = self._run(inputs, state)
+        states, reached = self._read(inputs, state)
         return self.dropout(states), reached
 
-    def _run(self, inputs: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+    def _read(self, inputs: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         found: tuple[Tensor, LayerState]
         if not (self.training and self.weight_dropout):
             found = self.lstm(inputs, state)

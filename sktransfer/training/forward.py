@@ -69,15 +69,15 @@ def launch_features(
     modes = {module: True for module in model.modules() if module.training}
     if modes:
         model.eval()
-    run = _Pass(model, rows, pad_id, device, dtype, writes)
+    forward_pass = _Pass(model, rows, pad_id, device, dtype, writes)
     if is_fixed and device.type == "cuda":
-        run.graphs = _graphs_of(model, device, dtype)
+        forward_pass.graphs = _graphs_of(model, device, dtype)
     try:
-        run.start()
+        forward_pass.start()
     finally:
         for module, mode in modes.items():
             module.training = mode
-    return run.row_features
+    return forward_pass.row_features
 
 
 class _Pass:

@@ -306,7 +306,7 @@ def test_words_need_a_tokenizer_that_knows_them():
         TokenizedCorpus(check_corpus(["a"]), Plain(), words=True)
 
 
-def test_corpora_and_lanes_need_no_torch():
+def test_corpora_and_streams_need_no_torch():
     code = (
         "import sys; import sktransfer.language.corpus, sktransfer.language.streams;"
         "assert 'torch' not in sys.modules"

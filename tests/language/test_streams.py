@@ -23,7 +23,7 @@ def whole(text, prefix, suffix, reverse):
     return tokens[::-1] if reverse else tokens
 
 
-def read_lanes(blocks):
+def read_streams(blocks):
     """Tokens of each stream, with what a model sees and predicts checked on the way."""
     blocks = list(blocks)
     if not blocks:
@@ -54,7 +54,7 @@ def split_texts(sequence, texts):
     return numbers
 
 
-settings_of_lanes = {
+settings_of_streams = {
     "n_streams": st.integers(1, 6),
     "length": st.integers(1, 12),
     "run_tokens": st.integers(1, 40),
@@ -63,12 +63,12 @@ settings_of_lanes = {
 
 
 @settings(deadline=None)
-@given(lengths=st.lists(st.integers(1, 30), max_size=40), **settings_of_lanes)
+@given(lengths=st.lists(st.integers(1, 30), max_size=40), **settings_of_streams)
 def test_every_token_is_read_once_in_whole_texts(lengths, n_streams, length, run_tokens, reverse):
     # Longer than one token each, so that no stream is without a target.
     texts = make_texts([size + 1 for size in lengths])
     shape = {"n_streams": n_streams, "length": length, "run_tokens": run_tokens, "reverse": reverse}
-    sequences = read_lanes(token_streams(iter(texts), prefix=(), suffix=(), **shape))
+    sequences = read_streams(token_streams(iter(texts), prefix=(), suffix=(), **shape))
     expected = [whole(text, (), (), reverse) for text in texts]
     read = [split_texts(sequence, expected) for sequence in sequences]
     assert sorted(number for numbers in read for number in numbers) == list(range(len(texts)))
@@ -82,7 +82,7 @@ def test_every_token_is_read_once_in_whole_texts(lengths, n_streams, length, run
     lengths=st.lists(st.integers(0, 8), max_size=30),
     n_prefix=st.integers(0, 2),
     n_suffix=st.integers(0, 2),
-    **settings_of_lanes,
+    **settings_of_streams,
 )
 def test_special_tokens_surround_each_text(
     lengths, n_prefix, n_suffix, n_streams, length, run_tokens, reverse
@@ -90,11 +90,11 @@ def test_special_tokens_surround_each_text(
     texts = make_texts(lengths)
     prefix, suffix = (1, 2)[:n_prefix], (3, 4)[:n_suffix]
     shape = {"n_streams": 1, "length": length, "run_tokens": run_tokens, "reverse": reverse}
-    sequences = read_lanes(token_streams(texts, prefix=prefix, suffix=suffix, **shape))
+    sequences = read_streams(token_streams(texts, prefix=prefix, suffix=suffix, **shape))
     expected = [token for text in texts for token in whole(text, prefix, suffix, reverse)]
     assert sequences == ([expected] if len(expected) > 1 else [])
     shape["n_streams"] = n_streams
-    sequences = read_lanes(token_streams(texts, prefix=prefix, suffix=suffix, **shape))
+    sequences = read_streams(token_streams(texts, prefix=prefix, suffix=suffix, **shape))
     missing = len(expected) - sum(map(len, sequences))
     # A stream of one token has nothing to predict.
     assert missing <= (n_streams if not sequences else sequences.count([]))
@@ -102,7 +102,7 @@ def test_special_tokens_surround_each_text(
 
 
 @settings(deadline=None)
-@given(lengths=st.lists(st.integers(2, 60), max_size=40), **settings_of_lanes)
+@given(lengths=st.lists(st.integers(2, 60), max_size=40), **settings_of_streams)
 def test_blocks_are_full_until_the_end(lengths, n_streams, length, run_tokens, reverse):
     blocks = list(
         token_streams(
@@ -122,7 +122,7 @@ def test_blocks_are_full_until_the_end(lengths, n_streams, length, run_tokens, r
     assert n_targets == sum(lengths) - n_rows
 
 
-def test_runs_are_dealt_in_turn_and_go_on_in_any_lane():
+def test_runs_are_dealt_in_turn_and_go_on_in_any_stream():
     texts = [np.full(n, number) for number, n in enumerate([2, 2, 3, 2, 4], start=1)]
     blocks = list(token_streams(texts, prefix=(), suffix=(), n_streams=2, length=3, run_tokens=4))
     # Runs: 1 1 2 2, 3 3 3 4 4, 5 5 5 5.
@@ -140,7 +140,7 @@ def test_runs_are_dealt_in_turn_and_go_on_in_any_lane():
 
 def test_a_long_text_is_a_run_of_its_own():
     texts = make_texts([3, 50, 3])
-    sequences = read_lanes(
+    sequences = read_streams(
         token_streams(texts, prefix=(), suffix=(), n_streams=3, length=7, run_tokens=10)
     )
     assert sequences == [text.tolist() for text in texts]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from sklearn.pipeline import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer
 
 from sktransfer.runtime import find_stack_level
 
