@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from sktransfer.runtime.torch_private import efficient_attention
+
 # The kernel reads biases in blocks of this many values.
 _ALIGNMENT = 8
 
@@ -86,7 +88,7 @@ class EfficientAttention(TorchFunctionMode):
         call = call.autocast()
         query = call.query
         bias = None if mask is None else self._bias_of(mask, query.dtype)
-        attended: Tensor = torch.ops.aten._scaled_dot_product_efficient_attention(
+        attended: Tensor = efficient_attention(
             query,
             call.key,
             call.value,

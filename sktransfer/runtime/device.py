@@ -13,6 +13,7 @@ import torch
 
 from sktransfer.runtime.attention import EfficientAttention
 from sktransfer.runtime.kernels import CPUTraining, cpu_kernels_enabled
+from sktransfer.runtime.torch_private import cpu_multiplies_bfloat16
 
 # Padded tokens of one pass. On a CPU, batches that fit its caches are read a third faster; for
 # training, a batch in one pass saves the second one. A GPU of 8 GB still holds a base-size encoder
@@ -102,8 +103,7 @@ def resolve_precision(precision: str, device: torch.device, *, training: bool) -
 def _cpu_has_bfloat16() -> bool:
     if os.environ.get("ONEDNN_MAX_CPU_ISA", "").lower() in _ISA_WITHOUT_BFLOAT16:
         return False
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
+    return cpu_multiplies_bfloat16()
 
 
 @contextlib.contextmanager

@@ -10,10 +10,10 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from sktransfer.runtime.locks import ForkSafeLock
 from sktransfer.runtime.seeds import generator_lock
+from sktransfer.runtime.torch_private import TorchDispatchMode
 
 # Passes of more tokens keep a GPU busy for longer than it takes to launch them.
 _MOST_TOKENS = 16_384
