@@ -27,16 +27,17 @@ from sktransfer.inputs import check_labels
 class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
     """Text classifier fine-tuned from a pretrained language model.
 
-    A linear probe is solved on the frozen encoder's features, put into the head, and encoder
-    and head are then fine-tuned together; a linear model on TF-IDF columns votes beside them.
+    A logistic regression on the features of the frozen encoder, the linear probe, initializes the
+    head, and encoder and head are then fine-tuned together. The scores of a linear model on TF-IDF
+    features are added.
 
     Parameters
     ----------
     lexical_weight : float, default=0.3
         Weight of the TF-IDF model's scores beside the network's, from 0 (off) to 1.
     head_refit : bool, default=True
-        Whether the head is solved once more, on the fine-tuned features. With few classes its
-        probabilities are less overconfident than the trained head's; with many the trained head
+        Whether the head is refitted on the fine-tuned features. With few classes its probabilities
+        are less overconfident than those of the trained head; with many classes the trained head
         can be better.
     label_texts : "auto", dict or None, default="auto"
         What the labels mean, in words: the text of a label counts as two more training rows of

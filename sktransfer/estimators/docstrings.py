@@ -14,84 +14,85 @@ encoder : str, path or EncoderHandle
     Pretrained encoder: an alias, a local folder, a Hugging Face id (``"name@revision"``
     pins it) or a handle such as another estimator's `encoder_`.
 pooling : {"mean", "cls", "last", "max", "concat"}
-    How the states of a text's tokens become one vector; ``"concat"`` is the last, max and
-    mean of ULMFiT (Howard and Ruder, 2018, arXiv:1801.06146).
+    How the hidden states of the tokens are pooled into one vector; ``"concat"`` is the
+    concatenation of last, max and mean pooling of ULMFiT (Howard and Ruder, 2018,
+    arXiv:1801.06146).
 pooling_layers : int
     Number of last layers whose pooled, L2-normalized states are averaged.
 long_texts : {"window", "truncate"}
-    Longer texts are read whole in overlapping windows whose states are pooled together
-    (while training, in at most four windows per step, drawn anew each epoch), or cut, with a
-    warning. Rows of several texts are always cut to `max_length`, the longest text first.
+    Whether texts longer than `max_length` are read whole, in overlapping windows that are pooled
+    together (in training at most four windows per step, drawn anew each epoch), or truncated,
+    with a warning. Rows of several texts are always truncated, the longest text first.
 symmetric : bool
-    Whether rows of several texts are read in both orders, whose features are averaged: for
-    similarity and paraphrase (Radford et al., 2018, "Improving Language Understanding by
+    Whether rows of several texts are encoded in both orders and the features averaged, for
+    similarity and paraphrase tasks (Radford et al., 2018, "Improving Language Understanding by
     Generative Pre-Training", section 3.3).
 lexical_weight : float
-    Weight of the TF-IDF model beside the network, from 0 (off) to 1.
+    Weight of the TF-IDF model's scores relative to the network's, from 0 (off) to 1.
 head_init : {"probe", "random"}
-    Where the head starts: at the linear model on frozen features, or at random.
+    Initialization of the head: the linear model on frozen features, or random weights.
 head_refit : bool
-    Whether the head is solved once more, on the fine-tuned features.
+    Whether the head is refitted on the fine-tuned features.
 C : float
-    Inverse regularization strength of the probe.
+    Inverse regularization strength of the linear probe.
 adapt_epochs : int
-    Epochs of language modeling on the texts of the rows (and on `unlabeled` ones given to `fit`)
-    before anything else: the target-task stage of ULMFiT (Howard and Ruder, 2018).
+    Epochs of language-model fine-tuning on the training texts (and on the `unlabeled` texts given
+    to `fit`) before anything else: the second stage of ULMFiT (Howard and Ruder, 2018).
 lm_weight : float
-    Weight of an auxiliary language-model loss on the texts of the rows, beside the loss of the
+    Weight of an auxiliary language-model loss on the training texts, added to the loss of the
     task; 0.5 in GPT-1 (Radford et al., 2018).
 memory : None, str, path or joblib.Memory
-    Folder in which states of frozen layers and features of the encoder are kept for other
-    processes, as in scikit-learn's Pipeline; None writes nothing. Fits of one process share
+    Folder in which states of frozen layers and features of the encoder are cached for other
+    processes, as in scikit-learn's Pipeline; None writes nothing. Fits in one process share
     them in any case (see `sktransfer.runtime.set_cache_budget`).
 max_length : int
-    Tokens that the encoder reads at once, at most what it can read.
+    Maximum number of tokens of a window, bounded by what the encoder can read.
 trainable_layers : int, "all" or None
-    Layers that train, counted from the top: None is all but the embeddings, ``"all"``
-    includes them, 0 leaves the encoder frozen.
+    Number of layers to fine-tune, counted from the top: None is all layers but the embeddings,
+    ``"all"`` includes them, 0 leaves the encoder frozen.
 gradual_unfreezing : bool
-    Whether layers join the training one by one, from the top, epoch by epoch (Howard and
+    Whether layers are unfrozen one by one from the top, one per epoch (Howard and
     Ruder, 2018).
 max_epochs : int or "auto"
-    Passes over the rows; ``"auto"`` makes more of them the fewer rows there are. With 0 only
-    the head is solved, on frozen features.
+    Number of passes over the training rows; ``"auto"`` chooses more for fewer rows. With 0 only
+    the head is fitted, on frozen features.
 batch_size : int or "auto"
-    Rows of one step of the optimizer, whatever the memory of the device; ``"auto"`` is 16, or
-    32 where there are no more than 64 rows.
+    Rows per optimizer step, whatever the memory of the device; ``"auto"`` is 16, or 32 for at
+    most 64 rows.
 learning_rate : float
     Peak learning rate of the head and the top layer.
 layer_decay : float
-    Factor on the rate from each layer to the one below (Howard and Ruder, 2018).
+    Factor of the learning rate from each layer to the one below (Howard and Ruder, 2018).
 weight_decay : float
     Decoupled weight decay of weight matrices.
 schedule : {"linear", "slanted_triangular", "cosine", "constant"}
-    Learning rate after the warmup.
+    Schedule of the learning rate after the warmup.
 warmup_fraction : float
-    Share of the steps over which the rate rises.
+    Fraction of the steps over which the learning rate rises linearly.
 early_stopping : bool
-    Whether to stop when the validation score no longer grows and to keep the best epoch's
-    weights.
+    Whether to stop training when the validation score no longer improves, and to keep the weights
+    of the best epoch.
 validation_fraction : float
-    Share of the rows held out for early stopping, unless `fit` is given `X_val`.
+    Fraction of the rows held out for early stopping, unless `X_val` is passed to `fit`.
 n_iter_no_change : int
-    Epochs without improvement before early stopping ends the training.
+    Number of epochs without improvement after which early stopping ends the training.
 warm_start : bool
-    Whether `fit` goes on from the weights of the fit before.
+    Whether `fit` continues from the weights of the previous fit.
 device : str
     ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
-    Weights rest on the CPU outside of `fit` and `predict`.
+    A fitted `model_` is on the CPU.
 precision : {"auto", "float32", "bfloat16"}
-    Precision of matrix products; ``"auto"`` trains in bfloat16 where the chip has it and
+    Precision of matrix products; ``"auto"`` trains in bfloat16 where the hardware supports it and
     predicts in float32.
 random_state : int, RandomState instance or None
-    Seed of row order, dropout and validation split.
+    Controls the order of the rows, dropout and the validation split.
 verbose : int
-    If positive, a line per epoch goes to standard error.
+    If positive, one line per epoch is written to standard error.
 """
 
 _ATTRIBUTES = """
 task_ : Task
-    What the targets mean to the network: their coding, loss and scale.
+    Encoding of the targets, loss and decoding.
 model_ : TransferModel
     Fine-tuned PyTorch module, on the CPU.
 tokenizer_ : Tokenizer
@@ -99,19 +100,19 @@ tokenizer_ : Tokenizer
 encoder_ : EncoderHandle
     Handle to the fine-tuned encoder.
 loss_curve_ : list of float
-    Mean training loss of each epoch.
+    Mean training loss per epoch.
 validation_scores_ : list of float
-    Score of the network on the validation rows after each epoch, if there were any.
+    Score on the validation rows after each epoch, if there are any.
 best_epoch_ : int or None
-    Epoch of the best validation score, from 1.
+    Epoch with the best validation score, counted from 1.
 n_iter_ : int
-    Epochs trained.
+    Number of epochs trained.
 device_ : str
     Device of the last fit.
 n_features_in_ : int
-    Columns of X.
+    Number of columns of `X`.
 feature_names_in_ : ndarray of shape (n_features_in_,)
-    Names of the columns, if `X` was a table with names.
+    Names of the columns of `X`, if it has any.
 """
 
 

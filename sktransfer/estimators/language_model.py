@@ -80,7 +80,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
         or word pieces. ``"auto"`` takes words for an AWD-LSTM, pairs for a GPT and pieces for a
         BERT.
     vocab_size : int or None, default=30000
-        Most tokens of the vocabulary; None is no limit.
+        Most tokens of the vocabulary; None means no limit.
     min_frequency : int, default=2
         Least occurrences of a token of the vocabulary.
     embedding_size : int, default=256

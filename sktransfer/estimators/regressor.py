@@ -26,9 +26,9 @@ from sktransfer.tasks import LOSSES
 class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
     """Regression from text, fine-tuned from a pretrained language model.
 
-    Targets are standardized inside. Ridge regression on the frozen encoder's features starts
-    the head, encoder and head are fine-tuned together, and a ridge regression on TF-IDF columns
-    is averaged with them.
+    Targets are standardized internally. A ridge regression on the features of the frozen encoder
+    initializes the head, encoder and head are then fine-tuned together, and their predictions are
+    averaged with those of a ridge regression on TF-IDF features.
 
     Parameters
     ----------
