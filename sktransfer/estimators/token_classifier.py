@@ -24,9 +24,9 @@ class TransferTokenClassifier(BaseTransferEstimator):
     """Tagger of words, such as named-entity recognition, fine-tuned from a language model.
 
     `X` has a list of words in each row, `y` a list of as many tags; a row without words has none.
-    A linear probe is solved on the frozen encoder's state of each word's first token, put into
-    the head, and encoder and head are then fine-tuned together. Every word gets a tag, however
-    long the row is.
+    A logistic regression on the frozen encoder's state of each word's first token initializes the
+    head, and encoder and head are then fine-tuned together. Every word gets a tag, however long
+    the row is.
 
     Parameters
     ----------
