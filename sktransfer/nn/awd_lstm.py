@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from dataclasses import dataclass
 from itertools import pairwise
@@ -109,15 +110,17 @@ class WeightDropLSTM(nn.Module):
 
     def _read(self, inputs: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         found: tuple[Tensor, LayerState]
-        if not (self.training and self.weight_dropout):
-            found = self.lstm(inputs, state)
-            return found
-        recurrent = self.lstm.get_parameter("weight_hh_l0")
-        dropped = functional.dropout(recurrent, self.weight_dropout)
-        with warnings.catch_warnings():
-            # cuDNN warns of weights that do not lie side by side; dropped ones never do.
-            warnings.filterwarnings("ignore", message="RNN module weights", category=UserWarning)
-            found = functional_call(self.lstm, {"weight_hh_l0": dropped}, (inputs, state))
+        with contextlib.ExitStack() as stack:
+            if inputs.is_cuda:
+                # cuDNN warns of weights that do not lie side by side; ours never do.
+                stack.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", message="RNN module weights")
+            if self.training and self.weight_dropout:
+                recurrent = self.lstm.get_parameter("weight_hh_l0")
+                dropped = functional.dropout(recurrent, self.weight_dropout)
+                found = functional_call(self.lstm, {"weight_hh_l0": dropped}, (inputs, state))
+            else:  # not through functional_call: other threads may predict with the module
+                found = self.lstm(inputs, state)
         return found
 
 
