@@ -13,7 +13,12 @@ from torch import Tensor
 
 from sktransfer.runtime.locks import ForkSafeLock
 from sktransfer.runtime.seeds import generator_lock
-from sktransfer.runtime.torch_private import TorchDispatchMode
+from sktransfer.runtime.torch_private import (
+    INDEXING,
+    MOVING,
+    SYNCHRONIZING,
+    TorchDispatchMode,
+)
 
 # Passes of more tokens keep a GPU busy for longer than it takes to launch them.
 _MOST_TOKENS = 16_384
@@ -171,10 +176,10 @@ class _NoHostSync(TorchDispatchMode):
         kwargs = kwargs or {}
         name = func.overloadpacket
         tensors = [part for part in _flat((*args, *kwargs.values())) if torch.is_tensor(part)]
-        is_sync = name in _SYNCING
-        if name in _INDEXING:
+        is_sync = name in SYNCHRONIZING
+        if name in INDEXING:
             is_sync = any(part.dtype in (torch.bool, torch.uint8) for part in tensors[1:])
-        if name in _MOVING:
+        if name in MOVING:
             places = {part.device.type for part in tensors}
             target = kwargs.get("device")
             is_sync = len(places) > 1 or (
@@ -191,14 +196,3 @@ def _flat(parts: Iterable[Any]) -> Iterator[Any]:
             yield from _flat(part)
         else:
             yield part
-
-
-_aten = torch.ops.aten
-_SYNCING = frozenset(
-    [
-        *(_aten._local_scalar_dense, _aten.equal, _aten.nonzero, _aten.masked_select),
-        *(_aten.masked_scatter, _aten._unique2),
-    ]
-)
-_INDEXING = frozenset([_aten.index, _aten.index_put, _aten.index_put_, _aten._index_put_impl_])
-_MOVING = frozenset([_aten._to_copy, _aten.copy_])

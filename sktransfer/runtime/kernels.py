@@ -17,12 +17,12 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from sktransfer.runtime.attention import AttentionCall
+from sktransfer.runtime.torch_private import softmax_backward
 
 _LEVELS = 2**16
 # A megabyte of float32.
 _SCORES_AT_ONCE = 2**18
 _LOWEST = -(2**63)
-
 
 _is_enabled = True
 
@@ -198,7 +198,7 @@ class _Attention(torch.autograd.Function):
                 seen = weights * keep
             seen = seen.to(value.dtype)
             of_value[windows] = torch.matmul(seen.transpose(-1, -2), gradient[windows])
-            of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+            of_scores = softmax_backward(of_weights, weights, -1, weights.dtype)
             of_scores = of_scores.to(query.dtype)
             of_query[windows] = torch.matmul(of_scores, key[windows])
             of_key[windows] = torch.matmul(of_scores.transpose(-1, -2), query[windows])

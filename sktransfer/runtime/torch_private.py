@@ -1,7 +1,8 @@
 """PyTorch's private names: the only module that uses them.
 
-Each can go when PyTorch has a public one: a mode that sees every operator, attention with a bias
-of any stride, and a query of the CPU's instructions.
+Each can go when PyTorch has a public one: a mode that sees every operator, and the operators that
+synchronize; attention with a bias of any stride; copies of many tensors at once, which its own
+optimizers use; the backward pass of softmax; a query of the CPU's instructions.
 """
 
 from __future__ import annotations
@@ -10,11 +11,34 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["TorchDispatchMode", "cpu_multiplies_bfloat16", "efficient_attention"]
+__all__ = [
+    "INDEXING",
+    "MOVING",
+    "SYNCHRONIZING",
+    "TorchDispatchMode",
+    "copy_all",
+    "cpu_multiplies_bfloat16",
+    "efficient_attention",
+    "softmax_backward",
+]
 
-efficient_attention: Callable[..., Any] = torch.ops.aten._scaled_dot_product_efficient_attention
+_aten = torch.ops.aten
+# Operators for which the host waits; the last two only with masks, or between devices.
+SYNCHRONIZING = frozenset(
+    [
+        *(_aten._local_scalar_dense, _aten.equal, _aten.nonzero, _aten.masked_select),
+        *(_aten.masked_scatter, _aten._unique2),
+    ]
+)
+INDEXING = frozenset([_aten.index, _aten.index_put, _aten.index_put_, _aten._index_put_impl_])
+MOVING = frozenset([_aten._to_copy, _aten.copy_])
+
+copy_all: Callable[[list[Tensor], list[Tensor]], None] = torch._foreach_copy_
+efficient_attention: Callable[..., Any] = _aten._scaled_dot_product_efficient_attention
+softmax_backward: Callable[..., Tensor] = torch._softmax_backward_data
 
 
 def cpu_multiplies_bfloat16() -> bool:

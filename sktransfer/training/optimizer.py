@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sktransfer.nn import Encoder, own_weights
+from sktransfer.runtime.torch_private import copy_all
 from sktransfer.training.parameters import TrainableModel, TrainingPlan, parameter_groups
 
 _MAX_GRADIENT_NORM = 1.0
@@ -113,7 +114,7 @@ class WorkingWeights:
         trained = {master: copy for master, copy in self._copies.items() if master.requires_grad}
         if trained:
             with torch.no_grad():
-                torch._foreach_copy_([*trained.values()], [*trained])
+                copy_all([*trained.values()], [*trained])
         for master, copy in self._copies.items():
             copy.grad = None  # of a pass that failed
             copy.requires_grad_(master.requires_grad)
@@ -136,7 +137,7 @@ class WorkingWeights:
             if master not in self._gradients:
                 self._gradients[master] = torch.empty_like(master)
         gradients = [self._gradients[master] for master in found]
-        torch._foreach_copy_(gradients, [*found.values()])
+        copy_all(gradients, [*found.values()])
         for master, gradient in zip(found, gradients, strict=True):
             master.grad = gradient if master.grad is None else master.grad + gradient
             self._copies[master].grad = None
