@@ -26,6 +26,7 @@ from sktransfer.estimators.sklearn_private import Interval, StrOptions, fit_cont
 from sktransfer.fitting.callbacks import FitCallbacks, with_callbacks
 from sktransfer.fitting.pretraining import (
     SCORING_SEED,
+    CheckpointSettings,
     PretrainingJob,
     language_model,
     run_pretraining,
@@ -293,8 +294,9 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
                 watched,
                 self._plan(start),
                 self._language_task(),
-                self.get_params(deep=False),
+                self._fit_parameters(),
                 seed,
+                CheckpointSettings.of(self.get_params(deep=False)),
             )
             result = run_pretraining(job, callbacks)
         callbacks.end_fit(result.attributes)
@@ -326,8 +328,10 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
             else:
                 start = self._start(corpus)
             plan = replace(self._plan(start), n_epochs=1, schedule="constant", warmup_fraction=0.0)
-            parameters = self.get_params(deep=False)
-            job = PretrainingJob(start, corpus, None, plan, self._language_task(), parameters, seed)
+            # Without a checkpoint: it is over soon.
+            job = PretrainingJob(
+                start, corpus, None, plan, self._language_task(), self._fit_parameters(), seed
+            )
             result = run_pretraining(job)
         self._adopt(result.attributes, X, 1, result.interruption)
         return self

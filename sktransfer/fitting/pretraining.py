@@ -32,6 +32,39 @@ _FREE_PARAMETERS = ("checkpoint", "checkpoint_seconds", "device", "verbose")
 
 
 @dataclass(frozen=True)
+class CheckpointSettings:
+    """Where and how often the state of a training is written, and which training it is.
+
+    Attributes
+    ----------
+    folder : Path
+        Folder of the state.
+    seconds : float
+        Least time between two writings.
+    identity : dict of str to str
+        What decides on the course of the training: parameters of the estimator, by their names.
+    """
+
+    folder: Path
+    seconds: float
+    identity: dict[str, str]
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> CheckpointSettings | None:
+        """Settings among the parameters of a `LanguageModel`; None where it writes nothing."""
+        if parameters["checkpoint"] is None:
+            return None
+        identity = {
+            name: _content(value)
+            for name, value in parameters.items()
+            if name not in _FREE_PARAMETERS
+        }
+        if parameters["architecture"] is None:  # by content: another one may have its name by now
+            identity["encoder"] = resolve_encoder(parameters["encoder"]).digest
+        return cls(Path(parameters["checkpoint"]), parameters["checkpoint_seconds"], identity)
+
+
+@dataclass(frozen=True)
 class PretrainingJob:
     """What the fit of a language model is asked to do.
 
@@ -45,10 +78,12 @@ class PretrainingJob:
         Epochs and rates.
     task : LanguageTask
         What is predicted.
-    parameters : dict
-        Parameters of the estimator.
+    parameters : FitParameters
+        Device, precision, early stopping and verbosity.
     seed : int
         Seed of the order of the texts and the masked tokens.
+    checkpoint : CheckpointSettings or None, default=None
+        Where the state of the training is written.
     """
 
     start: PretrainingStart
@@ -56,20 +91,20 @@ class PretrainingJob:
     watched: Corpus | None
     plan: TrainingPlan
     task: LanguageTask
-    parameters: Mapping[str, Any]
+    parameters: FitParameters
     seed: int
+    checkpoint: CheckpointSettings | None = None
 
 
 def run_pretraining(job: PretrainingJob, callbacks: FitCallbacks | None = None) -> FitResult:
     """Train each reading direction; the fitted attributes."""
-    start, parameters = job.start, FitParameters.of(job.parameters)
+    start, parameters = job.start, job.parameters
     device = resolve_device(parameters.device)
     dtype = resolve_precision(parameters.precision, device, training=True)
     context = LanguageContext(start.tokenizer, job.task, device, dtype)
     if callbacks is not None:
         callbacks.begin_fit(job.plan.n_epochs * len(start.encoders))
-    # partial_fit, which has no callbacks, is over soon.
-    checkpoints = [None] * len(start.encoders) if callbacks is None else _checkpoints(job)
+    checkpoints = _checkpoints(job)
     curve: list[float] = []
     scores: list[float] = []
     interruption = best_epoch = None
@@ -139,24 +174,18 @@ def _validation(
 
 def _checkpoints(job: PretrainingJob) -> list[Checkpoint | None]:
     """Where the state of each direction's training is written."""
-    n_directions = len(job.start.encoders)
-    if job.parameters["checkpoint"] is None:
+    n_directions, settings = len(job.start.encoders), job.checkpoint
+    if settings is None:
         return [None] * n_directions
-    identity = {
-        name: _content(value)
-        for name, value in job.parameters.items()
-        if name not in _FREE_PARAMETERS
-    }
-    if job.parameters["architecture"] is None:  # by content: another one may have its name by now
-        identity["encoder"] = resolve_encoder(job.parameters["encoder"]).digest
-    identity |= {
+    identity = settings.identity | {
         "texts": job.corpus.digest,
         "X_val": "" if job.watched is None else job.watched.digest,
         "vocabulary": hashlib.sha256(pickle.dumps(job.start.tokenizer, protocol=5)).hexdigest(),
     }
-    folder, seconds = Path(job.parameters["checkpoint"]), job.parameters["checkpoint_seconds"]
-    folders = [folder / str(n) for n in range(n_directions)] if n_directions > 1 else [folder]
-    return [Checkpoint(each, identity, seconds=seconds) for each in folders]
+    folders = [settings.folder]
+    if n_directions > 1:
+        folders = [settings.folder / str(number) for number in range(n_directions)]
+    return [Checkpoint(folder, identity, seconds=settings.seconds) for folder in folders]
 
 
 def _content(value: Any) -> str:

@@ -230,7 +230,12 @@ def test_a_checkpoint_of_another_encoder_of_the_same_name_is_refused(tmp_path, o
 
 
 def test_every_parameter_tells_a_checkpoint_from_others(tmp_path):
-    from sktransfer.fitting.pretraining import _FREE_PARAMETERS, PretrainingJob, _checkpoints
+    from sktransfer.fitting.pretraining import (
+        _FREE_PARAMETERS,
+        CheckpointSettings,
+        PretrainingJob,
+        _checkpoints,
+    )
 
     stopped(tmp_path)
     trained = model(checkpoint=tmp_path, max_epochs=5, random_state=0)
@@ -240,7 +245,14 @@ def test_every_parameter_tells_a_checkpoint_from_others(tmp_path):
     corpus = trained._corpus(TEXTS)
     start = trained._start(corpus)
     job = PretrainingJob(
-        start, corpus, None, trained._plan(start), trained._language_task(), parameters, 0
+        start,
+        corpus,
+        None,
+        trained._plan(start),
+        trained._language_task(),
+        trained._fit_parameters(),
+        0,
+        CheckpointSettings.of(parameters),
     )
     (checkpoint,) = _checkpoints(job)
     identity = checkpoint.identity
