@@ -32,7 +32,7 @@ _LINK = re.compile(r"(https?://|www\.)\S+")
 
 
 @dataclass(frozen=True)
-class LabelledTexts:
+class LabeledColumns:
     """Texts, their labels as strings, and where they came from.
 
     Attributes
@@ -62,7 +62,7 @@ def read_labeled_texts(
     *,
     encoding: str | None = None,
     has_header: bool = True,
-) -> LabelledTexts:
+) -> LabeledColumns:
     """Read the text and the label column of a file.
 
     Parameters
@@ -76,7 +76,7 @@ def read_labeled_texts(
 
     Returns
     -------
-    LabelledTexts
+    LabeledColumns
         Rows with a blank text or without a label are left out, with a note.
 
     Raises
@@ -180,7 +180,7 @@ def _n_words(cells: Sequence[str]) -> float:
     return sum(len(cell.split()) for cell in cells) / len(cells)
 
 
-def _labeled(path: Path, table: Table, text: str, label: str) -> LabelledTexts:
+def _labeled(path: Path, table: Table, text: str, label: str) -> LabeledColumns:
     texts = [_text(path, text, row, cell) for row, cell in enumerate(table.columns[text], 1)]
     cells = [_label(path, label, row, cell) for row, cell in enumerate(table.columns[label], 1)]
     notes = list(table.notes)
@@ -211,7 +211,7 @@ def _labeled(path: Path, table: Table, text: str, label: str) -> LabelledTexts:
             f"of {table.n_rows:,} with a text and a label; a classifier needs two."
         )
     notes += _case_notes(labels)
-    return LabelledTexts([texts[row] for row in kept], labels, text, label, table.n_rows, notes)
+    return LabeledColumns([texts[row] for row in kept], labels, text, label, table.n_rows, notes)
 
 
 def _text(path: Path, name: str, row: int, cell: Any) -> str:

@@ -36,7 +36,7 @@ def cached_checkpoints() -> dict[str, str]:
 
     try:
         repos = scan_cache_dir(constants.HF_HUB_CACHE).repos
-    except CacheNotFound:
+    except (CacheNotFound, ValueError):  # there is none, or a file in its place
         return {}
     found: dict[str, str] = {}
     for repo in sorted(repos, key=lambda repo: repo.repo_id):

@@ -31,7 +31,7 @@ class FastTokenizer:
     separator : tuple of int
         Ids between two columns of a row.
     mask_id : int or None
-        Id of the token that stands for a hidden one.
+        Id of the mask token.
     unknown_id : int or None
         Id of the token for what the vocabulary lacks.
     n_tokens : int

@@ -37,6 +37,10 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     A subclass says in which format its rows come (`_row_format`).
     """
 
+    max_length: int
+    device: str
+    precision: str
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
@@ -79,17 +83,16 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _predictor(self) -> Predictor:
         """The fitted network as it reads rows with the present parameters."""
-        parameters = self._fit_parameters()
         return Predictor(
             self.model_,
             self.tokenizer_,
             self._row_format(),
-            parameters.max_length,
-            parameters.device,
-            parameters.precision,
+            self.max_length,
+            self.device,
+            self.precision,
             self.task_,
             getattr(self, "lexical_", None),
-            parameters.lexical_weight,
+            getattr(self, "lexical_weight", 0.0),
         )
 
     def _score_rows(self, X: Any) -> ScoredRows:

@@ -98,7 +98,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
     mask_fraction : float, default=0.15
         Share of the tokens that a bidirectional encoder is to fill in.
     whole_words : bool, default=False
-        Whether all tokens of a word are hidden together.
+        Whether all tokens of a word are masked together.
     max_length : int, default=128
         Tokens of a window, or of a step of back-propagation through time.
     trainable_layers : int, "all" or None, default="all"
@@ -342,7 +342,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
 
         A causal model predicts each token from those before it in the same step of `max_length`
         tokens (an AWD-LSTM from all before it); a bidirectional one the same tokens at every
-        call, hidden at random.
+        call, masked at random.
 
         Parameters
         ----------

@@ -246,7 +246,7 @@ def new_model(encoder: Encoder, n_outputs: int, parameters: FitParameters) -> Tr
     n_states = 1 + len(encoder.layers())
     if not -n_states <= parameters.layer < n_states:
         raise ValueError(
-            f"layer={parameters.layer} is none of this encoder, which has {n_states}: from 0, the "
+            f"layer={parameters.layer} does not exist: this encoder has {n_states}, from 0, the "
             f"embeddings, to {n_states - 1}, or from {-n_states} to -1."
         )
     width = pooled_size(parameters.pooling, encoder.hidden_size)

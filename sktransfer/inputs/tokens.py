@@ -22,7 +22,7 @@ class Tokenizer(Protocol):
     separator : tuple of int
         Ids of the special tokens between two columns of a row.
     mask_id : int or None
-        Id of the token that stands for a hidden one.
+        Id of the mask token.
     unknown_id : int or None
         Id of the token that stands for what the vocabulary lacks.
     n_tokens : int

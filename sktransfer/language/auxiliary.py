@@ -72,7 +72,7 @@ class AuxiliaryLanguage:
     def targets(self, batch: Batch, rng: np.random.Generator) -> TokenTargets:
         """Draw what is to be predicted of `batch`."""
         if self.is_masked:
-            return self._hide(batch, rng)
+            return self._mask(batch, rng)
         return TokenTargets(
             [_neighbors(batch, before=one.n_backward > 0) for one in self.directions], None
         )
@@ -91,13 +91,13 @@ class AuxiliaryLanguage:
         ]
         return self.weight * torch.stack(losses).mean()
 
-    def _hide(self, batch: Batch, rng: np.random.Generator) -> TokenTargets:
+    def _mask(self, batch: Batch, rng: np.random.Generator) -> TokenTargets:
         assert self.tokenizer.mask_id is not None
         token_ids = batch.token_ids.cpu().numpy()
         tokenizer = self.tokenizer
         special = [*tokenizer.prefix, *tokenizer.suffix, *tokenizer.separator, tokenizer.pad_id]
         maskable = batch.attention_mask.cpu().numpy().astype(bool) & ~np.isin(token_ids, special)
-        hidden, targets = mask_tokens(
+        masked, targets = mask_tokens(
             token_ids,
             maskable,
             None,
@@ -108,7 +108,7 @@ class AuxiliaryLanguage:
         )
         device = batch.token_ids.device
         return TokenTargets(
-            [torch.from_numpy(targets).to(device)], torch.from_numpy(hidden).to(device)
+            [torch.from_numpy(targets).to(device)], torch.from_numpy(masked).to(device)
         )
 
 

@@ -239,7 +239,7 @@ class TokenizedText:
 
 @dataclass(frozen=True, eq=False)
 class _EncodedChunk:
-    """Consecutive texts, end to end: an array a text would take more memory than short texts."""
+    """Consecutive texts, end to end: an array per text would take more memory than short texts."""
 
     ids: NDArray[np.int32]
     words: NDArray[np.int32] | None
@@ -252,7 +252,7 @@ class _EncodedChunk:
 
 
 class TokenizedCorpus:
-    """Token ids of the texts of a corpus, one `TokenizedText` a text, in the order of the corpus.
+    """Token ids of the texts of a corpus, one `TokenizedText` per text, in the order of the corpus.
 
     The ids of the first complete pass are kept if they are not too many; otherwise every pass
     tokenizes anew, chunk by chunk.

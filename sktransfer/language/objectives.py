@@ -150,7 +150,7 @@ class NextTokenObjective:
 
 
 class MaskedObjective:
-    """Texts in windows, some of whose tokens are hidden and predicted from both sides.
+    """Texts in windows, some of whose tokens are masked and predicted from both sides.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class MaskedObjective:
     max_length : int
         Most tokens of a window.
     share : float
-        Share of the tokens that is hidden.
+        Share of the tokens that is masked.
     device, dtype : torch.device, torch.dtype
         Where the network lies and the precision of its matrix products.
     """
@@ -229,7 +229,7 @@ class MaskedObjective:
         self, step: MaskableBatch, token_budget: int, rng: np.random.Generator
     ) -> StepLoss:
         """Add the gradient of the mean loss of the masked tokens of a batch."""
-        token_ids, targets = self._hide(step, rng)
+        token_ids, targets = self._mask(step, rng)
         count = int((targets >= 0).sum())
         total = torch.zeros((), device=self.device)
         lengths = np.full(len(token_ids), token_ids.shape[1])
@@ -242,19 +242,19 @@ class MaskedObjective:
     @torch.no_grad()
     def sample_loss(self, step: MaskableBatch, rng: np.random.Generator) -> Tensor:
         """Loss of the window of a batch with the most masked tokens."""
-        token_ids, targets = self._hide(step, rng)
+        token_ids, targets = self._mask(step, rng)
         most = (targets >= 0).sum(axis=1).argmax(keepdims=True)
         return self._read(token_ids[most], step.attention_mask[most], targets[most])
 
     @torch.inference_mode()
     def loss(self, step: MaskableBatch, rng: np.random.Generator) -> StepLoss:
         """Loss of the masked tokens of a batch."""
-        token_ids, targets = self._hide(step, rng)
+        token_ids, targets = self._mask(step, rng)
         return StepLoss(
             self._read(token_ids, step.attention_mask, targets), int((targets >= 0).sum())
         )
 
-    def _hide(
+    def _mask(
         self, step: MaskableBatch, rng: np.random.Generator
     ) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.int64]], ...]:
         return mask_tokens(

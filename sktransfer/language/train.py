@@ -49,7 +49,7 @@ class LanguageTask:
     mask_fraction : float
         Share of the tokens that a bidirectional encoder predicts.
     whole_words : bool
-        Whether all tokens of a word are hidden together.
+        Whether all tokens of a word are masked together.
     """
 
     batch_size: int
@@ -145,7 +145,7 @@ def train_language(
 def cross_entropy_of(
     encoder: Encoder, corpus: Corpus, context: LanguageContext, seed: int
 ) -> float:
-    """Mean loss of the tokens of `corpus`, in nats; what is hidden depends on `seed` alone."""
+    """Mean loss of the tokens of `corpus`, in nats; the masked ones depend on `seed` alone."""
     return scorer(device_memory.on(encoder, context.device), corpus, context, seed)()
 
 

@@ -31,7 +31,7 @@ class SpecialTokens:
     pad : str
         Token that fills shorter windows; may be one of the others.
     mask : str, optional
-        Token that stands for a hidden one.
+        The mask token.
     """
 
     prefix: tuple[str, ...]
