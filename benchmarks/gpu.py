@@ -20,8 +20,7 @@ from _provenance import commit, provenance
 
 COLUMNS = (
     *("part", "case", "system", "n_rows", "epochs", "steps", "seconds", "cpu_s", "texts_per_s"),
-    *("tokens_per_s", "accuracy", "encodings", "gpu", "cpu", "date", "commit", "command"),
-    "versions",
+    *("tokens_per_s", "accuracy", "encodings", "gpu", "date", "commit", "command", "versions"),
 )
 RESULTS = Path(__file__).parent / "results" / "gpu.csv"
 
@@ -203,7 +202,8 @@ def circumstances() -> dict[str, str]:
     import torch
 
     found = provenance()
-    gpu = torch.cuda.get_device_name() if has_gpu() else found["cpu"]
+    cpu = found.pop("cpu")
+    gpu = torch.cuda.get_device_name() if has_gpu() else cpu
     return {**found, "gpu": gpu, "commit": commit()}
 
 

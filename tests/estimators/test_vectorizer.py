@@ -66,7 +66,7 @@ def test_layers_are_those_of_the_encoder(make, states, layer):
 
 @pytest.mark.parametrize("layer", [3, -4])
 def test_a_layer_that_is_none(make, layer):
-    with pytest.raises(ValueError, match=f"layer={layer} is none of this encoder, which has 3"):
+    with pytest.raises(ValueError, match=f"layer={layer} does not exist: this encoder has 3"):
         make(layer=layer).fit(TEXTS)
     with pytest.raises(ValueError, match="layer"):
         make(layer=1.5).fit(TEXTS)
