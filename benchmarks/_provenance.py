@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import importlib.metadata
+import os
 import platform
 import shlex
 import subprocess
@@ -11,11 +12,21 @@ from pathlib import Path
 
 
 def cpu_model() -> str:
+    """Model of the processor, and whether it multiplies bfloat16 (and oneDNN may use that)."""
+    import torch
+
+    from sktransfer.runtime import resolve_precision
+
+    model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+                model = line.split(":", 1)[1].strip()
+                break
+    dtype = resolve_precision("auto", torch.device("cpu"), training=True)
+    kind = "with" if dtype is torch.bfloat16 else "without"
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    return f"{model}, {kind} bfloat16" + (f", ONEDNN_MAX_CPU_ISA={limit}" if limit else "")
 
 
 def versions() -> str:

@@ -20,6 +20,9 @@ import numpy as np
 OURS = "sktransfer"
 
 
+PADDED = "transformers, one padded pass"
+
+
 N_FOLDS = 5
 
 
@@ -57,6 +60,13 @@ PREDICT_SET = "20newsgroups_strict"
 
 
 PREDICT_BATCH = 32
+
+
+# Texts per call of `calls`, and how many texts are predicted in all at least.
+CALL_SIZES = (1, 4, 16, 64, 500)
+
+
+CALL_TEXTS = 64
 
 
 FLAT_ROWS = 60
@@ -358,7 +368,7 @@ def fitted_predictor(job: Job) -> Any:
     """A classifier whose predictions cost what any other's do: what was learned plays no part."""
     import resources
 
-    few = _data.draw(PREDICT_SET, "8", 0)
+    few = _data.draw("trec6" if job.part == "calls" else PREDICT_SET, "8", 0)
     model = our_classifier(job, max_epochs=0, max_length=resources.MAX_LENGTH)
     return model.fit(few.texts, few.labels)
 
@@ -399,6 +409,23 @@ def sentence_encoder(job: Job) -> Any:
     return encoder
 
 
+def padded_reader() -> Callable[[list[str]], Any]:
+    """A bare forward pass over batches padded to their longest text; tokenizing is in it."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    model = AutoModel.from_pretrained(_systems.encoder_folder()).eval()
+    tokenizer = AutoTokenizer.from_pretrained(_systems.encoder_folder())
+
+    def read(texts: list[str]) -> Any:
+        with torch.inference_mode():
+            for start in range(0, len(texts), PREDICT_BATCH):
+                batch = texts[start : start + PREDICT_BATCH]
+                model(**tokenizer(batch, padding=True, truncation=True, return_tensors="pt"))
+
+    return read
+
+
 def reader(job: Job) -> Callable[[list[str]], Any]:
     from sktransfer.runtime import set_cache_budget
 
@@ -407,6 +434,8 @@ def reader(job: Job) -> Callable[[list[str]], Any]:
         return onnx_reader(job)
     if job.system.startswith(OURS):
         return fitted_predictor(job).predict
+    if job.system == PADDED:
+        return padded_reader()
     encoder = sentence_encoder(job)
     return lambda texts: encoder.encode(texts, show_progress_bar=False)
 
@@ -424,6 +453,20 @@ def measure_predict(job: Job) -> list[Measured]:
         measured.score = accuracy(found, rows.labels)
     if job.system == "onnxruntime":
         measured.peak_mb = None  # it would be that of writing the graph
+    return [measured]
+
+
+def measure_calls(job: Job) -> list[Measured]:
+    """Calls with `job.size` questions each, one after the other, until there are enough."""
+    texts = _data.load("trec6", "test").texts
+    n_calls = max(1, CALL_TEXTS // job.size)
+    calls = [texts[start : start + job.size] for start in range(0, n_calls * job.size, job.size)]
+    read = reader(job)
+    for call in calls:
+        read(call)
+    with timed(job, job.size, sum(map(len, calls))) as measured:
+        for call in calls:
+            read(call)
     return [measured]
 
 
@@ -490,6 +533,7 @@ PARTS = {
         (OURS, f"{OURS}, truncated, float32"),
     ),
     "predict": Part(measure_predict, (OURS, "sentence-transformers", "onnxruntime")),
+    "calls": Part(measure_calls, (OURS, "sentence-transformers", PADDED)),
     "growth": Part(measure_growth),
     "flat": Part(measure_flat),
 }

@@ -5,7 +5,7 @@ take turns, so that a machine that slows down does so for all of them:
 
     python benchmarks/speed.py grid heads --core 0
     python benchmarks/speed.py grid --systems sktransfer "trainer, bfloat16" --repeats 1
-    python benchmarks/speed.py finetune predict growth flat --device cuda
+    python benchmarks/speed.py finetune predict calls growth flat --device cuda
     python benchmarks/speed.py --report
 """
 
@@ -28,7 +28,7 @@ from typing import Any
 
 from _processes import child_environment
 from _provenance import provenance, versions
-from _speed_parts import FINETUNE_LENGTHS, N_CS, N_FOLDS, NEEDS, PARTS, PREDICT_SET, Job
+from _speed_parts import CALL_SIZES, FINETUNE_LENGTHS, N_CS, N_FOLDS, NEEDS, PARTS, PREDICT_SET, Job
 from _speed_report import markdown
 from label_budgets import read_rows
 
@@ -173,6 +173,8 @@ def settings(part: str, arguments: argparse.Namespace) -> list[tuple[str, int, i
     if part == "predict":
         size = rows or 500
         return [(f"{PREDICT_SET}, {size} texts", size, 0)]
+    if part == "calls":
+        return [(f"{size} questions per call", size, 0) for size in CALL_SIZES]
     if part == "growth":
         return [(f"{size} texts", size, 0) for size in arguments.sizes]
     return [(f"{arguments.fits} searches", arguments.fits, 0)]

@@ -6,7 +6,7 @@ import copy
 import functools
 import json
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,8 +20,10 @@ from sktransfer.encoders.lm_heads import (
     HeadForm,
     saved_tensors,
 )
+from sktransfer.encoders.packing import Group, first_position_of, read_packed
 from sktransfer.nn import Encoder, EncoderFiles
 from sktransfer.nn.split import SplitEncoder, halves_of, token_states
+from sktransfer.runtime.attention import MaskedAttentionError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -84,6 +86,28 @@ class HuggingFaceEncoder(Encoder):
         ids = (torch.arange(8, device=table.device) * (len(table) // 8)).view(2, 4)
         example = self.inputs(ids, torch.ones_like(ids))
         return halves_of(self.model, lists[0] if len(lists) == 1 else None, depth, example)
+
+    def packed(self, groups: Sequence[Group], n_layers: int = 1) -> list[tuple[Tensor, ...]] | None:
+        tops = self.layers()[len(self.layers()) + 1 - n_layers :]
+
+        def read(
+            token_ids: Tensor, segment_ids: Tensor | None, position_ids: Tensor
+        ) -> tuple[Tensor, ...]:
+            inputs = self.inputs(token_ids, torch.ones_like(token_ids), segment_ids)
+            return token_states(self.model, tops, inputs | {"position_ids": position_ids})
+
+        def read_alone(token_ids: Tensor) -> Tensor:
+            return self(token_ids, torch.ones_like(token_ids))[0]  # type: ignore[no-any-return]
+
+        pad_id = pad_id_of(self.model.config)
+        first_position = first_position_of(self.model, read, read_alone, pad_id)
+        if first_position is None:
+            return None
+        try:
+            return read_packed(read, groups, first_position)
+        except MaskedAttentionError:
+            # A sliding window needs a mask where the sequence, unlike the example, is longer.
+            return None
 
     def embedding_modules(self) -> list[nn.Module]:
         return input_modules(self.model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,17 @@ class Encoder(nn.Module, ABC):
 
     def split(self, depth: int) -> SplitEncoder | None:
         """The lowest `depth` layers and those above, or None where they cannot be run apart."""
+        return None
+
+    def packed(
+        self, groups: Sequence[tuple[Tensor, Tensor | None]], n_layers: int = 1
+    ) -> list[tuple[Tensor, ...]] | None:
+        """What the encoder gives of each group, from one pass over the tokens of all of them.
+
+        A group is the token ids (W, T) and segment ids of windows of one length, without padding;
+        together they have at most `max_length` tokens. None if the architecture cannot read
+        windows side by side.
+        """
         return None
 
     def set_chunk_length(self, n_tokens: int) -> None:

@@ -1,8 +1,8 @@
-"""Attention: the arguments that PyTorch's takes, and a kernel of a GPU for batches of any shape."""
+"""Attention: the arguments that PyTorch's takes, a kernel for GPUs, and packed sequences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,6 +54,60 @@ class AttentionCall:
     def by_pytorch(self) -> Tensor:
         """What PyTorch's own function gives."""
         return functional.scaled_dot_product_attention(**vars(self))
+
+
+class MaskedAttentionError(Exception):
+    """Attention with a mask was asked for where windows are packed."""
+
+
+class PackedAttention(TorchFunctionMode):
+    """Attention within each window of a packed sequence in the block, in this thread alone.
+
+    Parameters
+    ----------
+    shapes : sequence of (int, int)
+        Number of windows and tokens per window of each group of windows, in the order in which
+        they lie in the sequence.
+
+    Raises
+    ------
+    MaskedAttentionError
+        If a layer attends with a mask, which is as wide as the sequence.
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, int]]) -> None:
+        super().__init__()
+        self._shapes = shapes
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is functional.scaled_dot_product_attention:
+            return self._attend(AttentionCall(*args, **(kwargs or {})))
+        return func(*args, **(kwargs or {}))
+
+    def _attend(self, call: AttentionCall) -> Tensor:
+        if call.attn_mask is not None:
+            raise MaskedAttentionError
+        groups = zip(*map(self._groups, (call.query, call.key, call.value)), strict=True)
+        attended = [
+            replace(call, query=query, key=key, value=value).by_pytorch().transpose(1, 2)
+            for query, key, value in groups
+        ]
+        return torch.cat([part.flatten(0, 1) for part in attended]).transpose(0, 1).unsqueeze(0)
+
+    def _groups(self, heads: Tensor) -> list[Tensor]:
+        """Heads (n_windows, n_heads, n_tokens, head_size) of each group."""
+        sizes = [n_windows * n_tokens for n_windows, n_tokens in self._shapes]
+        parts = heads[0].split(sizes, dim=1)
+        return [
+            part.unflatten(1, shape).transpose(0, 1)
+            for part, shape in zip(parts, self._shapes, strict=True)
+        ]
 
 
 class EfficientAttention(TorchFunctionMode):

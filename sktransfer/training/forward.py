@@ -22,7 +22,13 @@ from sktransfer.runtime import (
     token_budget,
     width_multiple,
 )
-from sktransfer.training.frozen import FrozenLayerCache, computed, enough_windows, window_key
+from sktransfer.training.frozen import (
+    LEAST_TOKENS,
+    FrozenLayerCache,
+    computed,
+    enough_windows,
+    window_key,
+)
 
 _WINDOWS_AT_ONCE = 4096
 _FEW_WINDOWS = 32
@@ -41,7 +47,8 @@ def pooled_features(
 
     Windows of one width are encoded together, whatever text they come from, so that neither
     padding nor one very long text costs more than a batch of memory, and a window's features do
-    not depend on those beside it. On a GPU, windows of similar widths are padded and encoded
+    not depend on those beside it. In float32, few windows of several widths are packed into one
+    sequence if the encoder can read it. On a GPU, windows of similar widths are padded and encoded
     together, so that a window's features depend on the others by rounding error. Of an encoder
     that is as it was loaded, features are kept and found again; unless `writes` is false, in the
     folder of its pretrained, too. The model is left in the mode it had.
@@ -95,7 +102,7 @@ class _Pass:
         self.model, self.rows, self.pad_id = model, rows, pad_id
         self.device, self.dtype = device, dtype
         self.multiple = width_multiple(device, dtype)
-        self.frozen = None
+        self.frozen: FrozenLayerCache | None = None
         self.kept: TensorCache | None = None
         pretrained = model.pretrained
         if pretrained is not None and pretrained.is_whole:
@@ -117,6 +124,8 @@ class _Pass:
         self.counts = torch.empty(n_vectors, dtype=torch.int64)
         self.vectors: Tensor | None = None
         self.graphs: Graphs[Batch] | None = None
+        # In bfloat16, oneDNN would compile code for each number of tokens.
+        self.is_packed = self.frozen is None and device.type == "cpu" and self.multiple == 1
         self.keys = self._keys()
         self.missing: list[int] = []
         self.made: list[tuple[NDArray[np.integer], Tensor, Tensor]] = []
@@ -133,6 +142,10 @@ class _Pass:
             self._fill(np.array([*known]), vectors, counts)
         missing = np.array([i for i in range(len(rows.lengths)) if i not in known], dtype=np.intp)
         groups = [missing[group] for group in self._groups(rows.lengths[missing])]
+        if self.is_packed:
+            # No more than a window may have: buffers of an encoder may be as long as that.
+            limit = min(self.model.encoder.max_length, token_budget(self.device, training=False))
+            groups = _packs(groups, rows.lengths, limit)
         if self.frozen is not None:
             self.frozen.read_ahead(rows)
         for windows, (vectors, counts) in computed(groups, self._encode, self.device):
@@ -189,7 +202,10 @@ class _Pass:
     def _encode(self, windows: NDArray[np.integer]) -> Tensors:
         """Vectors of the windows of a group and the tokens in each, on the device."""
         rows = self.rows
-        several = enough_windows(windows, int(rows.lengths[windows].max()))
+        lengths = rows.lengths[windows]
+        if self.is_packed and (lengths.sum() < LEAST_TOKENS or len(np.unique(lengths)) > 1):
+            return self._encode_packed(windows)
+        several = enough_windows(windows, int(lengths.max()))
         if self.graphs is not None and len(several) <= _FEW_WINDOWS:
             # A power of two, so that there are few shapes to capture.
             several = np.resize(several, 1 << (len(several) - 1).bit_length())
@@ -204,6 +220,25 @@ class _Pass:
                 vectors, counts = self.model.window_features(batch, states)
         n_kept = len(self._places(windows))
         return vectors[:n_kept], counts[:n_kept]
+
+    def _encode_packed(self, windows: NDArray[np.integer]) -> Tensors:
+        """`_encode` of windows of several lengths, those of one length in a row."""
+        model, runs = self.model, _runs(windows, self.rows.lengths)
+        batches = [collate_windows(self.rows, run, self.pad_id) for run in runs]
+        groups = [(batch.token_ids, batch.segment_ids) for batch in batches]
+        n_missing = LEAST_TOKENS - int(self.rows.lengths[windows].sum())
+        if n_missing > 0:
+            filler = torch.full((1, n_missing), self.pad_id)
+            groups.append((filler, None if groups[0][1] is None else torch.zeros_like(filler)))
+        with autocast(self.device, self.dtype, training=False):
+            states = model.encoder.packed(groups, model.n_skipped + model.n_layers)
+            pairs = zip(batches, states or [], strict=False)
+            made: list[Tensors] = [model.window_features(batch, layers) for batch, layers in pairs]
+        if states is None:
+            self.is_packed = False
+            made = [self._encode(run) for run in runs]
+        vectors, counts = (torch.cat(parts) for parts in zip(*made, strict=True))
+        return vectors, counts
 
     def _keys(self) -> list[Hashable]:
         """What the vectors of each window follow from, besides the encoder."""
@@ -220,6 +255,27 @@ class _Pass:
             (window_key(rows, window), *places, position)
             for window, (places, position) in enumerate(zip(pooled, positions, strict=True))
         ]
+
+
+def _runs(windows: NDArray[np.integer], lengths: NDArray[np.integer]) -> list[NDArray[np.integer]]:
+    """Windows of one length that follow each other."""
+    return np.split(windows, np.flatnonzero(np.diff(lengths[windows])) + 1)
+
+
+def _packs(
+    groups: list[NDArray[np.intp]], lengths: NDArray[np.integer], limit: int
+) -> list[NDArray[np.intp]]:
+    """Groups joined as long as they have at most `limit` tokens together."""
+    packs: list[list[NDArray[np.intp]]] = []
+    n_tokens = limit
+    for group in groups:
+        n_more = int(lengths[group].sum())
+        if n_tokens + n_more > limit:
+            packs.append([])
+            n_tokens = 0
+        packs[-1].append(group)
+        n_tokens += n_more
+    return [np.concatenate(pack) for pack in packs]
 
 
 _known_graphs: weakref.WeakKeyDictionary[

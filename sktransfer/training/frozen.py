@@ -28,7 +28,7 @@ from sktransfer.runtime import (
 Result = TypeVar("Result")
 
 # Of fewer tokens a matrix product may take another path, and end in other last digits.
-_LEAST_TOKENS = 16
+LEAST_TOKENS = 16
 
 
 def window_key(rows: EncodedRows, window: int) -> tuple[bytes, int]:
@@ -39,7 +39,7 @@ def window_key(rows: EncodedRows, window: int) -> tuple[bytes, int]:
 
 def enough_windows(windows: NDArray[np.integer], width: int) -> NDArray[np.integer]:
     """`windows`, some of them again where they are too few tokens."""
-    return np.resize(windows, max(len(windows), -(-_LEAST_TOKENS // width)))
+    return np.resize(windows, max(len(windows), -(-LEAST_TOKENS // width)))
 
 
 def computed(

@@ -94,6 +94,10 @@ CASES = {
 }
 
 
+# They have relative positions, or take no position ids.
+NOT_PACKED = {"BartModel", "DebertaV2Model", "MPNetModel", "T5Model"}
+
+
 @pytest.fixture(scope="module", params=CASES)
 def case(request, tmp_path_factory):
     """The handle of a saved checkpoint, the model that was saved, and what to expect."""
@@ -183,6 +187,34 @@ def test_memory_handle_rebuilds_the_same_states(case):
     with torch.no_grad():
         assert torch.equal(again(*batch())[0], encoder(*batch())[0])
     assert type(again.model) is type(encoder.model)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_packed_windows_have_the_states_of_windows_apart(case, n_layers):
+    handle, model, _ = case
+    encoder, _ = handle.load()
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, 7), (1, 5), (3, 2)]
+    groups = [(torch.randint(4, 64, shape, generator=generator), None) for shape in shapes]
+    n_layers = min(n_layers, len(encoder.layers()))
+    with torch.no_grad():
+        packed = encoder.packed(groups, n_layers)
+        assert (packed is None) is (type(model).__name__ in NOT_PACKED)
+        for (token_ids, _), found in zip(groups, packed or [], strict=packed is not None):
+            apart = encoder(token_ids, torch.ones_like(token_ids), n_layers)
+            torch.testing.assert_close(found, apart, rtol=1e-4, atol=1e-5)
+
+
+def test_no_packing_beyond_a_sliding_window(tmp_path):
+    arguments = CASES["modernbert"][1] | {"local_attention": 26}
+    model = transformers.AutoModel.from_config(transformers.ModernBertConfig(**arguments))
+    model.save_pretrained(tmp_path)
+    write_tokenizer(tmp_path)
+    encoder, _ = resolve_encoder(tmp_path).load()
+    ids = torch.arange(4, 36)
+    with torch.no_grad():
+        assert encoder.packed([(ids[:6].view(1, 6), None), (ids[:4].view(1, 4), None)]) is not None
+        assert encoder.packed([(ids[:14].view(2, 7), None), (ids[:4].view(1, 4), None)]) is None
 
 
 def test_no_layer_without_a_module_list():

@@ -213,13 +213,23 @@ def test_a_search_over_heads_encodes_once(
     from sktransfer.encoders.transformer import HuggingFaceEncoder
 
     passes: Windows = Counter()
-    forward = HuggingFaceEncoder.forward
+    forward, packed = HuggingFaceEncoder.forward, HuggingFaceEncoder.packed
 
     def counted(self: Any, ids: torch.Tensor, mask: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         count(passes, ids, mask)
         return forward(self, ids, mask, *args, **kwargs)
 
+    def counted_packed(self: Any, groups: Any, n_layers: int) -> Any:
+        before = passes.copy()
+        given = packed(self, groups, n_layers)
+        passes.clear()  # of the example that shows whether the encoder can be packed
+        passes.update(before)
+        for ids, _ in groups:
+            count(passes, ids, torch.ones_like(ids))
+        return given
+
     monkeypatch.setattr(HuggingFaceEncoder, "forward", counted)
+    monkeypatch.setattr(HuggingFaceEncoder, "packed", counted_packed)
     classifier = TransferTextClassifier(tiny_encoder, max_epochs=0, label_texts=None)
     search = GridSearchCV(classifier, {"C": [0.1, 1.0, 10.0], "class_weight": [None, "balanced"]})
     search.fit(TEXTS, LABELS)

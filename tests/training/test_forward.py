@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from sktransfer.encoders import resolve_encoder
 from sktransfer.inputs.batches import collate_rows
 from sktransfer.training import pooled_features
-from sktransfer.training.frozen import computed
+from sktransfer.training.frozen import LEAST_TOKENS, computed
+from tests._rounding import assert_same_numbers
 from tests.toys import ToyEncoder, letter_rows, toy_model
 
 TEXTS = ["abc" * 20, "b", "hello", "xyz" * 7, "", "b"]
@@ -80,3 +82,24 @@ def test_groups_are_halved_until_they_fit() -> None:
 
     with pytest.raises(RuntimeError, match="mismatch"):
         list(computed([np.arange(3)], broken, torch.device("cpu")))
+
+
+def test_windows_of_several_lengths_share_a_pass(tiny_encoder: str, monkeypatch) -> None:
+    encoder, _ = resolve_encoder(tiny_encoder).load()
+    model = toy_model(encoder)
+    n_tokens: list[int] = []
+    read = encoder.model.forward
+
+    def watched(**inputs):
+        n_tokens.append(inputs["input_ids"].numel())
+        return read(**inputs)
+
+    rows = letter_rows(["a bird", "two", "birds sing", "two", "a longer line of letters"])
+    expected = torch.cat([features(model, letter_rows([text])) for text in ["two", "birds sing"]])
+    monkeypatch.setattr(encoder.model, "forward", watched)
+    found = features(model, rows)
+    assert n_tokens == [int(rows.lengths.sum())]
+    assert_same_numbers(found[1:3].numpy(), expected.numpy())
+    # Of fewer tokens than a matrix product takes another path for, the rest is filled up.
+    features(model, letter_rows(["two"]))
+    assert n_tokens[1:] == [LEAST_TOKENS]
