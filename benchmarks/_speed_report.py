@@ -43,7 +43,8 @@ def markdown(path: Path) -> str:
 
     rows = pd.read_csv(path)
     blocks = ["# Speed"]
-    for (part, device, threads), group in rows.groupby(["part", "device", "threads"], sort=False):
+    kinds = ["part", "device", "threads", "cpu"]
+    for (part, device, threads, cpu), group in rows.groupby(kinds, sort=False):
         by_processor = device == "cpu" and threads == 1
         clock = "processor time" if by_processor else "wall clock"
         medians = group.groupby(["setting", "system"], sort=False)
@@ -57,7 +58,7 @@ def markdown(path: Path) -> str:
             [setting, system, str(count), *(figure(table.loc[setting, system][c], c) for c in kept)]
             for (setting, system), count in medians.size().items()
         ]
-        machine = ", ".join(group["cpu"].unique()) if device == "cpu" else device
+        machine = cpu if device == "cpu" else device
         title = f"## {part}\n\n{machine}, {threads} thread(s), ratio by {clock}"
         header = ["setting", "system", "repeats", *(REPORTED[name] for name in kept)]
         blocks += [title, _report._table(header, lines)]

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from _processes import child_environment
-from _provenance import provenance, versions
+from _provenance import cpu_model, provenance, versions
 from _speed_parts import CALL_SIZES, FINETUNE_LENGTHS, N_CS, N_FOLDS, NEEDS, PARTS, PREDICT_SET, Job
 from _speed_report import markdown
 from label_budgets import read_rows
@@ -132,7 +132,8 @@ def is_done(output: Path, job: Job) -> bool:
         is_same = all(row[name] == str(getattr(job, name)) for name in ("part", "system", "repeat"))
         has_setting = f"{row['setting']}, after".startswith(f"{job.setting}, after")
         on_same = (row["device"] == "cpu") == (job.device == "cpu")
-        if is_same and has_setting and on_same and row["threads"] == str(job.threads):
+        on_same = on_same and row["threads"] == str(job.threads) and row["cpu"] == cpu_model()
+        if is_same and has_setting and on_same:
             return True
     return False
 
@@ -174,7 +175,7 @@ def settings(part: str, arguments: argparse.Namespace) -> list[tuple[str, int, i
         size = rows or 500
         return [(f"{PREDICT_SET}, {size} texts", size, 0)]
     if part == "calls":
-        return [(f"{size} questions per call", size, 0) for size in CALL_SIZES]
+        return [(f"questions, {size} per call", size, 0) for size in CALL_SIZES]
     if part == "growth":
         return [(f"{size} texts", size, 0) for size in arguments.sizes]
     return [(f"{arguments.fits} searches", arguments.fits, 0)]
