@@ -125,7 +125,11 @@ class _Pass:
         self.vectors: Tensor | None = None
         self.graphs: Graphs[Batch] | None = None
         # In bfloat16, oneDNN would compile code for each number of tokens.
-        self.is_packed = self.frozen is None and device.type == "cpu" and self.multiple == 1
+        is_float = device.type == "cpu" and self.multiple == 1
+        self.is_joined = (
+            is_float and self.frozen is None and model.encoder.max_length >= LEAST_TOKENS
+        )
+        self.can_pack = self.is_joined
         self.keys = self._keys()
         self.missing: list[int] = []
         self.made: list[tuple[NDArray[np.integer], Tensor, Tensor]] = []
@@ -142,7 +146,7 @@ class _Pass:
             self._fill(np.array([*known]), vectors, counts)
         missing = np.array([i for i in range(len(rows.lengths)) if i not in known], dtype=np.intp)
         groups = [missing[group] for group in self._groups(rows.lengths[missing])]
-        if self.is_packed:
+        if self.is_joined:
             # No more than a window may have: buffers of an encoder may be as long as that.
             limit = min(self.model.encoder.max_length, token_budget(self.device, training=False))
             groups = _packs(groups, rows.lengths, limit)
@@ -201,11 +205,19 @@ class _Pass:
 
     def _encode(self, windows: NDArray[np.integer]) -> Tensors:
         """Vectors of the windows of a group and the tokens in each, on the device."""
+        if not self.is_joined:
+            return self._encode_padded(windows)
+        places = np.flatnonzero(np.diff(self.rows.lengths[windows])) + 1
+        runs = np.split(windows, places)  # of one length each
+        made = self._encode_packed(runs) if self.can_pack else None
+        if made is None:
+            made = [self._encode_padded(run) for run in runs]
+        vectors, counts = (torch.cat(parts) for parts in zip(*made, strict=True))
+        return vectors, counts
+
+    def _encode_padded(self, windows: NDArray[np.integer]) -> Tensors:
         rows = self.rows
-        lengths = rows.lengths[windows]
-        if self.is_packed and (lengths.sum() < LEAST_TOKENS or len(np.unique(lengths)) > 1):
-            return self._encode_packed(windows)
-        several = enough_windows(windows, int(lengths.max()))
+        several = enough_windows(windows, int(rows.lengths[windows].max()))
         if self.graphs is not None and len(several) <= _FEW_WINDOWS:
             # A power of two, so that there are few shapes to capture.
             several = np.resize(several, 1 << (len(several) - 1).bit_length())
@@ -221,24 +233,24 @@ class _Pass:
         n_kept = len(self._places(windows))
         return vectors[:n_kept], counts[:n_kept]
 
-    def _encode_packed(self, windows: NDArray[np.integer]) -> Tensors:
-        """`_encode` of windows of several lengths, those of one length in a row."""
-        model, runs = self.model, _runs(windows, self.rows.lengths)
+    def _encode_packed(self, runs: list[NDArray[np.integer]]) -> list[Tensors] | None:
+        """Vectors and tokens of each run, read side by side; None if that is of no use."""
+        model = self.model
+        n_missing = LEAST_TOKENS - sum(int(self.rows.lengths[run].sum()) for run in runs)
+        if len(runs) == 1 and n_missing <= 0:
+            return None
         batches = [collate_windows(self.rows, run, self.pad_id) for run in runs]
         groups = [(batch.token_ids, batch.segment_ids) for batch in batches]
-        n_missing = LEAST_TOKENS - int(self.rows.lengths[windows].sum())
         if n_missing > 0:
             filler = torch.full((1, n_missing), self.pad_id)
             groups.append((filler, None if groups[0][1] is None else torch.zeros_like(filler)))
         with autocast(self.device, self.dtype, training=False):
             states = model.encoder.packed(groups, model.n_skipped + model.n_layers)
-            pairs = zip(batches, states or [], strict=False)
-            made: list[Tensors] = [model.window_features(batch, layers) for batch, layers in pairs]
-        if states is None:
-            self.is_packed = False
-            made = [self._encode(run) for run in runs]
-        vectors, counts = (torch.cat(parts) for parts in zip(*made, strict=True))
-        return vectors, counts
+            if states is None:
+                self.can_pack = False
+                return None
+            pairs = zip(batches, states, strict=False)
+            return [model.window_features(batch, layers) for batch, layers in pairs]
 
     def _keys(self) -> list[Hashable]:
         """What the vectors of each window follow from, besides the encoder."""
@@ -255,11 +267,6 @@ class _Pass:
             (window_key(rows, window), *places, position)
             for window, (places, position) in enumerate(zip(pooled, positions, strict=True))
         ]
-
-
-def _runs(windows: NDArray[np.integer], lengths: NDArray[np.integer]) -> list[NDArray[np.integer]]:
-    """Windows of one length that follow each other."""
-    return np.split(windows, np.flatnonzero(np.diff(lengths[windows])) + 1)
 
 
 def _packs(

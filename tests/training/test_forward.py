@@ -103,3 +103,26 @@ def test_windows_of_several_lengths_share_a_pass(tiny_encoder: str, monkeypatch)
     # Of fewer tokens than a matrix product takes another path for, the rest is filled up.
     features(model, letter_rows(["two"]))
     assert n_tokens[1:] == [LEAST_TOKENS]
+
+
+def test_windows_that_cannot_be_packed_are_not_padded(tiny_encoder: str, monkeypatch) -> None:
+    encoder, _ = resolve_encoder(tiny_encoder).load()
+    model = toy_model(encoder)
+    rows = letter_rows([n * "letter" for n in range(1, 9)])
+    assert rows.lengths.sum() > encoder.max_length, "one pack alone"
+    packed = features(model, rows)
+    n_refused = 0
+    forward = type(encoder).forward
+
+    def refuse(groups, n_layers=1):
+        nonlocal n_refused
+        n_refused += 1
+
+    def without_padding(ids, mask, *args, **kwargs):
+        assert mask.all()
+        return forward(encoder, ids, mask, *args, **kwargs)
+
+    monkeypatch.setattr(encoder, "packed", refuse)
+    monkeypatch.setattr(encoder, "forward", without_padding)
+    assert_same_numbers(features(model, rows).numpy(), packed.numpy())
+    assert n_refused == 1
