@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _OneLineParser(argparse.ArgumentParser):
-    """Answers a wrong argument with one line, not with the whole usage before it."""
+    """Reports a wrong argument in one line, without the usage message."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(_ERROR, f"sktransfer: {message} (see {self.prog} --help)\n")
@@ -215,13 +215,13 @@ def _load(arguments: argparse.Namespace, out: Console) -> tuple[Sequence[str], S
 
 
 def _say(out: Console, line: str) -> None:
-    """Print a line as it is: what looks like markup is a part of a label or a name."""
+    """Print a line without interpreting markup, which may be part of a label or name."""
     out.print(line, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[ComparisonProgress], None]]:
-    """A live bar on a terminal, a line per fit elsewhere; both on stderr."""
+    """A progress bar on a terminal, otherwise one line per fit; both on stderr."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _print_progress

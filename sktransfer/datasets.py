@@ -1,4 +1,4 @@
-"""The embedded data set: a real text problem that needs no download."""
+"""The embedded data set: a real classification problem that needs no download."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Estimators side by side: the comparison, what it measured, and texts out of files."""
+"""Comparing estimators: splits, fits, results, and labeled texts from files."""

@@ -1,4 +1,4 @@
-"""Texts and their labels out of a table: which columns they are, and what each cell says."""
+"""Find the text and label columns of a table and read their cells."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _guess_label(path: Path, table: Table, text: str) -> str:
 
 
 def _first_named(columns: Collection[str], names: Sequence[str]) -> str | None:
-    """First of `columns` that has one of `names`, or ends in one as a word of its own."""
+    """First of `columns` that is one of `names`, or whose last word is."""
     exact = {name.lower(): name for name in columns}
     last = {_words(name)[-1]: name for name in columns if _words(name)}
     for known in (exact, last):

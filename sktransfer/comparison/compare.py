@@ -1,4 +1,4 @@
-"""Classifiers side by side on the same splits, at growing numbers of labels."""
+"""Compare classifiers on the same splits with increasing numbers of labels."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from sktransfer.runtime import one_blas_thread
 
 @dataclass(frozen=True)
 class ComparisonProgress:
-    """Where a comparison stands: what is fitted next, and about how long the rest takes.
+    """Progress of a comparison: the next fit and the estimated time left.
 
     `seconds_left` is None until every estimator has been timed once; `estimator` is None at the
     end, when nothing is left to fit.
@@ -64,7 +64,7 @@ def compare(
     random_state: int | np.random.RandomState | None = 0,
     progress: Callable[[ComparisonProgress], None] | None = None,
 ) -> ComparisonResult:
-    """Compare classifiers on the same splits, at growing numbers of labels.
+    """Compare classifiers on the same splits with increasing numbers of labels.
 
     In each repeat a stratified test set is set aside; the estimators are fitted on the first
     labels of one stratified order of the rest, so that each budget contains the smaller ones.
@@ -152,7 +152,7 @@ def compare(
 
 @dataclass(frozen=True)
 class _Fit:
-    """One fit of the comparison: what is fitted, on which draw, and on how many labels."""
+    """One fit of the comparison: the estimator, the draw and the number of labels."""
 
     estimator: str
     repeat: int
@@ -169,7 +169,7 @@ def _run(
     result: ComparisonResult,
     progress: Callable[[ComparisonProgress], None] | None,
 ) -> None:
-    """Do the fits one after the other, each ending as a row of `result`."""
+    """Run the fits one by one and append a row to `result` for each."""
     errors: list[Exception] = []
     with _interrupt_flag() as interrupted:
         try:
@@ -217,7 +217,7 @@ def _failures(rows: list[Row]) -> list[str]:
 def default_estimators(
     encoder: str | None = None, random_state: int | None = 0
 ) -> dict[str, BaseEstimator]:
-    """The two that are compared when nothing is asked: tuned TF-IDF, and fine-tuning."""
+    """The estimators that are compared by default: tuned TF-IDF and fine-tuning."""
     from sktransfer.estimators.classifier import TransferTextClassifier
 
     classifier = TransferTextClassifier(random_state=random_state)
@@ -240,7 +240,7 @@ def default_estimators(
 
 
 class SingleThreadedSearch(GridSearchCV):
-    """Grid search over small linear models, which more BLAS threads slow down."""
+    """Grid search over small linear models, which several BLAS threads slow down."""
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
         """Run the search with one BLAS thread."""
@@ -314,7 +314,7 @@ def _report(
 
 
 def _seconds_left(fits: list[_Fit], rows: list[Row]) -> float | None:
-    """Time of the fits to come, from those of the same estimator at the nearest budget."""
+    """Estimated time of the remaining fits, from the same estimator at the nearest budget."""
     measured: dict[str, dict[int, float]] = {}
     for row in rows:
         # One that failed is taken to fail again, at once.
@@ -335,7 +335,7 @@ def _seconds_left(fits: list[_Fit], rows: list[Row]) -> float | None:
 
 @contextmanager
 def _interrupt_flag() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, besides what it does otherwise, while the block runs."""
+    """An event that Ctrl-C sets in the block, in addition to its usual effect."""
     flag = threading.Event()
     previous = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(previous):

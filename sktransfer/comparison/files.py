@@ -1,4 +1,4 @@
-"""Tables out of files: CSV, TSV, JSON, JSON Lines or Parquet."""
+"""Read tables from CSV, TSV, JSON, JSON Lines or Parquet files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FOREIGN = {
 
 @dataclass
 class Table:
-    """Columns of a file, and what a reader of its rows should know.
+    """Columns of a file, with notes on how they were read.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
 
 
 def _decode(path: Path, content: bytes, encoding: str | None) -> tuple[str, list[str]]:
-    """Text of a file and a note on its encoding, if it is not the usual one."""
+    """Text of a file, and a note on its encoding unless it is UTF-8."""
     if encoding is not None:
         try:
             codecs.lookup(encoding)
@@ -165,7 +165,7 @@ def _place(content: bytes, error: UnicodeError) -> str:
 
 
 def _named(path: Path, names: list[str], columns: list[list[Any]]) -> Table:
-    """Columns by their stripped names, without those that have none."""
+    """Columns by their stripped names, without unnamed ones."""
     names = [name.strip() for name in names]
     twice = {name for name in names if name and names.count(name) > 1}
     if twice:
@@ -190,7 +190,7 @@ def is_missing(cell: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Record:
-    """Cells of one row, and the lines of the file on which it stands."""
+    """Cells of one row, and the lines that it spans in the file."""
 
     cells: list[str]
     line: int
@@ -218,7 +218,7 @@ def _read_delimited(
 
 
 def _split_records(path: Path, lines: list[str], delimiter: str) -> tuple[list[_Record], list[str]]:
-    """Rows of a delimited file, by the reading of its quotation marks that fits it."""
+    """Rows of a delimited file, with the interpretation of quotation marks that fits it."""
     plain = [
         _Record(line.rstrip("\r\n").split(delimiter), number)
         for number, line in enumerate(lines, start=1)
@@ -261,7 +261,7 @@ def _quoted_records(lines: list[str], delimiter: str, *, strict: bool) -> Iterat
 
 
 def _has_quoted_breaks(quoted: list[_Record], plain: list[_Record]) -> bool:
-    """Whether rows of several lines are single rows, though each of their lines could be one.
+    """Whether rows that span lines are single rows, although each line could be a row.
 
     Lines that are rows have the values of other rows where these are few, as labels are.
     """
@@ -283,7 +283,7 @@ def _has_quoted_breaks(quoted: list[_Record], plain: list[_Record]) -> bool:
 
 
 def _account(quoted: list[_Record], plain: list[_Record]) -> list[str]:
-    """A note where rows stand on several lines."""
+    """A note if rows span several lines."""
     several = [record for record in quoted if record.n_lines > 1]
     if not several:
         return []
@@ -297,7 +297,7 @@ def _account(quoted: list[_Record], plain: list[_Record]) -> list[str]:
 
 
 def _fitted(path: Path, record: _Record, names: list[str], delimiter: str) -> list[str]:
-    """Cells of a row, one for each name; only what is blank may be added or cut."""
+    """Cells of a row, one per name; only blank cells may be added or removed."""
     cells, n_names = record.cells, len(names)
     if len(cells) < n_names and not any(name.strip() for name in names[len(cells) :]):
         cells = [*cells, *[""] * (n_names - len(cells))]

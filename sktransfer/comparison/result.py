@@ -1,4 +1,4 @@
-"""What a comparison of classifiers measured: rows, summary, table, plot and verdict."""
+"""The result of a comparison: rows, summary, table, plot and verdict."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class ComparisonResult:
             writer.writerows(self.rows)
 
     def verdict(self) -> list[str]:
-        """Say in plain sentences who won by how much, and what the winner loses on.
+        """Describe in plain sentences which estimator won, by how much, and where it is worse.
 
         Returns
         -------
@@ -195,7 +195,7 @@ class ComparisonResult:
         return "; ".join([text, *rest]) + "."
 
     def _wins(self, n_labels: int, first: str, second: str) -> tuple[int, int]:
-        """In how many of the repeats that both completed the first is the more accurate."""
+        """Number of repeats in which the first is more accurate, of those both completed."""
         scores: dict[str, dict[int, float]] = {first: {}, second: {}}
         for row in self.rows:
             is_asked = row["n_labels"] == n_labels and row["estimator"] in scores
@@ -216,7 +216,7 @@ class ComparisonResult:
         )
 
     def table(self) -> list[list[str]]:
-        """Lay the summary out as cells of text.
+        """The summary as cells of text.
 
         Returns
         -------
@@ -246,7 +246,7 @@ def _by_accuracy(lines: list[Row]) -> list[Row]:
 
 
 def _over_all(leaders: list[str]) -> str:
-    """One sentence about who leads at how many of the budgets."""
+    """One sentence on which estimator leads at how many budgets."""
     first, *others = Counter(leaders).most_common()
     if not others:
         return f"Over all, {first[0]} has the highest mean accuracy at all {first[1]} budgets."
@@ -260,7 +260,7 @@ def _over_all(leaders: list[str]) -> str:
 
 
 def _losses(best: Row, second: Row) -> list[str]:
-    """What the more accurate of two is worse at, with both figures."""
+    """Criteria on which the more accurate of two estimators is worse, with both figures."""
     losses = []
     for metric, name in (("macro_f1", "macro-F1"), ("log_loss", "log loss")):
         sign = 1 if metric == "log_loss" else -1

@@ -1,4 +1,4 @@
-"""Which rows are compared on: what is left out, and how the rest is divided."""
+"""Select the rows of a comparison and split them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class UsableRows:
-    """Rows that a comparison can be made on.
+    """Rows that can be used in a comparison.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class UsableRows:
     copy_of: NDArray[np.intp]
 
     def take(self, kept: NDArray[np.bool_]) -> UsableRows:
-        """Those of `kept`, their texts numbered anew."""
+        """The rows `kept`, with their texts renumbered."""
         copy_of = np.unique(self.copy_of[kept], return_inverse=True)[1]
         return UsableRows(self.positions[kept], self.labels[kept], copy_of)
 
@@ -56,14 +56,14 @@ class UsableRows:
 
 @dataclass(frozen=True)
 class Split:
-    """Positions of the training rows, in the order in which budgets take them, and of the test."""
+    """Positions of the test rows, and of the training rows in the order budgets use them."""
 
     train: NDArray[np.intp]
     test: NDArray[np.intp]
 
 
 def usable_rows(X: Any, labels: NDArray[Any], notes: list[str]) -> UsableRows:
-    """Leave out what cannot be split, and say so in `notes`.
+    """Leave out rows that cannot be split, and report them in `notes`.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def usable_rows(X: Any, labels: NDArray[Any], notes: list[str]) -> UsableRows:
 
 
 def draw_split(rows: UsableRows, n_test: int, rng: np.random.RandomState) -> Split:
-    """A stratified test set and an order of the other rows, copies of a text on one side.
+    """A stratified test set and an order of the other rows, without copies across the two.
 
     Any beginning of the training rows has the classes in proportion, after two texts of each
     class; further copies of a text come last.
@@ -137,7 +137,7 @@ def check_test_size(test_size: float | int | None, rows: UsableRows) -> int:
 def check_budgets(
     budgets: Sequence[Budget], n_train: int, n_classes: int, notes: list[str]
 ) -> dict[Budget, int]:
-    """Budget as asked -> number of labels, ascending; what had to be changed goes to `notes`."""
+    """Requested budgets and their numbers of labels, ascending; changes go to `notes`."""
     least = _MIN_TRAIN_TEXTS * n_classes
     if isinstance(budgets, str) or not budgets:
         raise ValueError(f"budgets must be a list of integers or 'all'; got {budgets!r}.")
@@ -165,7 +165,7 @@ def is_count(value: object) -> bool:
 
 
 class DealtFolds(BaseCrossValidator):
-    """Stratified folds for very few rows: each class is dealt over the folds in turn, like cards.
+    """Stratified folds for very few rows: each class is distributed over the folds in turn.
 
     StratifiedKFold warns about, or refuses, classes with fewer rows than folds, which a budget of
     two labels per class cannot avoid.
@@ -204,7 +204,7 @@ def _items(X: Any, n_rows: int) -> list[Any]:
 
 
 def _comparable(item: Any) -> Any:
-    """An item that equals those with the same words, up to case and spacing."""
+    """A key that is equal for texts with the same words, ignoring case and spacing."""
     if isinstance(item, str):
         return " ".join(item.split()).casefold()
     if isinstance(item, list | tuple):
@@ -214,7 +214,7 @@ def _comparable(item: Any) -> Any:
 
 
 def _without_rare_classes(rows: UsableRows, notes: list[str]) -> UsableRows:
-    """Rows of the classes that have texts enough to be split."""
+    """Rows of the classes with enough distinct texts to be split."""
     classes, counts = np.unique(rows.labels, return_counts=True)
     n_texts = np.zeros(len(classes), dtype=np.intp)
     if len(rows.labels):
@@ -258,7 +258,7 @@ def _note_copies(rows: UsableRows, notes: list[str]) -> None:
 
 
 def _stratified_order(classes: NDArray[np.intp], rng: np.random.RandomState) -> NDArray[np.intp]:
-    """A random order whose beginnings and ends all have the classes in proportion.
+    """A random order in which every prefix and suffix is stratified.
 
     The first members of every class come first of all: no beginning that is long enough lacks
     one.

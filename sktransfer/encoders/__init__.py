@@ -1,4 +1,4 @@
-"""Encoders: pretrained modules that turn token ids into states, and how to get at them."""
+"""Encoders: pretrained modules that turn token ids into hidden states, and how to load them."""
 
 from sktransfer.encoders.awd_lstm import BidirectionalLSTMEncoder, LSTMEncoder, new_lstm
 from sktransfer.encoders.from_scratch import new_transformer

@@ -115,7 +115,7 @@ class LSTMEncoder(Encoder):
 
 
 class BidirectionalLSTMEncoder(Encoder):
-    """Two encoders of like layers side by side, one reading forward, one backward.
+    """Two encoders with the same layers, one reading forward and one backward.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ class BidirectionalLSTMEncoder(Encoder):
 
 
 def from_manifest(settings: dict[str, Any]) -> Encoder:
-    """Encoder of the architecture that `manifest` described, its weights random."""
+    """Encoder with the architecture described by the manifest and random weights."""
     if "ways" in settings:
         first, second = (from_manifest(part) for part in settings["ways"])
         assert isinstance(first, LSTMEncoder)
@@ -234,7 +234,7 @@ def _head(encoder: LSTMEncoder, cutoffs: tuple[int, ...]) -> LMHead:
 
 
 def _reverse(values: Tensor, lengths: Tensor) -> Tensor:
-    """Turn the first `lengths` (W,) items of each row of `values` (W, T, ...) around."""
+    """Reverse the first `lengths` (W,) items of each row of `values` (W, T, ...)."""
     positions = torch.arange(values.shape[1], device=values.device)
     turned = lengths[:, None] - 1 - positions
     index = torch.where(turned >= 0, turned, positions)

@@ -1,4 +1,4 @@
-"""Networks of transformers, built from a configuration with their parameters unset."""
+"""Build networks of transformers from a configuration, with uninitialized parameters."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def build_model(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def checked_build(config: PreTrainedConfig, n_bytes: int, path: Path) -> PreTrainedModel:
-    """The same, or a ValueError where `path`, its config.json, asks for what cannot be built."""
+    """Like `build_model`, but raise a ValueError if `path`, its config.json, is invalid."""
     try:
         with torch.device("meta"):
             check_size(build_model(config), n_bytes, path)
@@ -85,7 +85,7 @@ def first_line(error: Exception) -> str:
 
 
 class _NoRandomInit(TorchFunctionMode):
-    """Leaves out random initialization, which the checkpoint's weights replace at once."""
+    """Skips random initialization, because the weights of a checkpoint replace it."""
 
     _drawn = frozenset(
         f"{name}_"

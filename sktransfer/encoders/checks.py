@@ -1,4 +1,4 @@
-"""A checkpoint's folder, looked at before anything is built or allocated by what it says."""
+"""Checks of a checkpoint folder before anything is built or allocated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_TIMES_THE_FILES, _SMALL_BYTES = 8, 1 << 28
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; a ValueError that names the file where there is none."""
+    """The JSON object in a file; raise a ValueError that names the file if there is none."""
     try:
         if path.stat().st_size > _LARGEST_DOCUMENT:
             raise ValueError(f"it has {path.stat().st_size:,} bytes")
@@ -37,7 +37,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def check_files(folder: Path) -> None:
-    """Raise if a file is not a plain one, or lies elsewhere."""
+    """Raise if a file is not a regular file or lies outside the folder."""
     # The snapshots of the Hugging Face cache are links to the files in a folder beside them.
     homes = (folder.resolve(), folder.resolve().parent.parent / "blobs")
     for path in (*folder.iterdir(), *folder.glob("*/*.safetensors")):
@@ -50,7 +50,7 @@ def check_files(folder: Path) -> None:
 
 
 def shards_of(index: Path) -> list[str]:
-    """Names of the files that an index of weights names, all of them below its folder."""
+    """Files listed in an index of weights, all of them inside its folder."""
     weight_map = read_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(f"encoder: {index} has no weight_map from tensors to files.")
@@ -65,7 +65,7 @@ def shards_of(index: Path) -> list[str]:
 
 
 def check_config(path: Path, n_tensors: int) -> None:
-    """Raise if a size in config.json cannot be one."""
+    """Raise if a size in config.json is invalid."""
     for name, value in _settings(read_object(path)):
         if isinstance(value, bool) or not isinstance(value, int):
             continue
@@ -118,7 +118,7 @@ def read_backend(path: Path) -> tokenizers.Tokenizer:
 
 
 def check_ids(backend: tokenizers.Tokenizer, n_embeddings: int, folder: Path) -> None:
-    """Raise if the tokenizer has ids for which there are no embeddings."""
+    """Raise if the tokenizer has ids without embeddings."""
     token, largest = max(
         backend.get_vocab(with_added_tokens=True).items(),
         key=lambda item: item[1],

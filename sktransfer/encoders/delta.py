@@ -23,7 +23,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class DeltaFolder:
-    """Source of an encoder: another source, and a folder with what is added to its weights.
+    """Source of an encoder: a base source and a folder with a delta for its weights.
 
     ``delta.json`` names the base, the factor and the SHA-256 of ``delta.safetensors``, which has a
     pair of matrices ``<layer>.down`` (rank, n_in) and ``<layer>.up`` (n_out, rank) for each linear
@@ -77,14 +77,14 @@ class DeltaFolder:
 
 
 def _product(up: Tensor | None, down: Tensor | None) -> Tensor | None:
-    """The matrix that two of low rank stand for, or None if they do not fit each other."""
+    """The product of two low-rank matrices, or None if their shapes do not match."""
     if up is None or down is None or not up.ndim == down.ndim == 2 or len(down) != up.shape[1]:
         return None
     return up.float() @ down.float()
 
 
 def read_document(folder: Path) -> dict[str, Any]:
-    """Content of a delta's `delta.json`, once the matrices beside it are those that it names."""
+    """Content of `delta.json`, after checking that the matrices are those that it lists."""
     path, weights = folder / DELTA_FILE, folder / _WEIGHTS_FILE
     document = read_object(path)
     is_there = {

@@ -22,7 +22,7 @@ def files_digest(paths: list[Path], folder: Path | None = None) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of one file, read once a process while its time and size stay the same."""
+    """SHA-256 of a file, computed once per process unless its size or time changes."""
     status = path.stat()
     return _file_digest(str(path), status.st_mtime_ns, status.st_size)
 

@@ -1,4 +1,4 @@
-"""An immutable reference to an encoder's weights, which estimators carry as a parameter."""
+"""Immutable reference to the weights of an encoder, used as a parameter of estimators."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class EncoderHandle:
 
     @classmethod
     def from_modules(cls, encoder: Encoder, tokenizer: Tokenizer, *, name: str) -> EncoderHandle:
-        """Handle to a copy of the present weights of `encoder`, held in memory.
+        """Handle to a copy of the current weights of `encoder` in memory.
 
         Parameters
         ----------
@@ -111,7 +111,7 @@ class EncoderHandle:
 
     @property
     def cache_key(self) -> str:
-        """Tells the content from that of other handles in this process, at no cost."""
+        """Key that identifies the content within this process, without reading it."""
         return self._source.cache_key
 
     @property
@@ -149,7 +149,7 @@ class EncoderHandle:
     def load_shared(
         self, *, lm_head: bool = False, device: torch.device | None = None
     ) -> tuple[Encoder, Tokenizer]:
-        """Like `load`, but over weights that all such loads of the process have in common.
+        """Like `load`, but with weights that are shared within the process.
 
         No parameter may be written to, by training or otherwise, before `own_weights` of
         `sktransfer.nn` has given it storage of its own; the training loop does so.
@@ -237,7 +237,7 @@ class EncoderHandle:
 
 
 class ModuleSource:
-    """Weights held in memory and the blueprint that they fit.
+    """Weights in memory and a function that builds their encoder.
 
     Parameters
     ----------
@@ -311,7 +311,7 @@ _lock = ForkSafeLock()
 def _shared_source(
     digest: str, blueprint: Callable[[], Encoder], packed: bytes, tokenizer: Tokenizer
 ) -> ModuleSource:
-    """The source of that digest: a process keeps its weights once, however often unpickled."""
+    """The source with this digest, so that unpickling twice keeps one copy of the weights."""
     from safetensors.torch import load
 
     with _lock:
@@ -323,7 +323,7 @@ def _shared_source(
 
 
 def _assign_weights(encoder: Encoder, weights: dict[str, Tensor]) -> None:
-    """Let the parameters of `encoder` be `weights`, not copies of them."""
+    """Make `weights` the parameters of `encoder` without copying them."""
     state = encoder.state_dict()
     if state.keys() != weights.keys():
         raise ValueError("encoder: its weights are not those of its architecture.")

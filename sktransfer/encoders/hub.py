@@ -1,4 +1,4 @@
-"""Checkpoints of the Hugging Face hub: those in the local cache, and the download of others."""
+"""Checkpoints of the Hugging Face hub: the local cache and downloads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 class HubError(Exception):
-    """Why a checkpoint did not come from the hub, as half a sentence."""
+    """Reason why a checkpoint could not be loaded from the hub, as part of a sentence."""
 
 
 def cached_folder(repo_id: str, revision: str = "") -> Path | None:

@@ -107,7 +107,7 @@ class HuggingFaceFolder:
 
 
 def _head_form(folder: Path) -> str | None:
-    """What `files` gave of the head beside its weights."""
+    """The language-model head's form saved in config.json, if any."""
     form: str | None = read_json(folder / "config.json").get(SAVED_MARK, {}).get("lm_head")
     return form
 
@@ -135,7 +135,7 @@ def _load_weights(
 
 
 def _assigned(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Let parameters of `model` be their `weights`; return those that have to be copied."""
+    """Make `weights` the parameters of `model`; return those that have to be copied."""
     taken: set[int] = set()
     for name, parameter in model.named_parameters():
         value = weights.get(name)
@@ -218,7 +218,7 @@ def _converted_weights(config: PreTrainedConfig, folder: Path) -> dict[str, Tens
 
 @torch.no_grad()
 def _probe(model: PreTrainedModel) -> tuple[int, bool]:
-    """Width of the states, and whether the first token's ignores the second."""
+    """Width of the hidden states, and whether the encoder is causal."""
     embedding = model.get_input_embeddings()
     assert isinstance(embedding.weight, Tensor)
     n_tokens = len(embedding.weight)

@@ -1,4 +1,4 @@
-"""Language-model heads of encoders: new ones, and those that stand in a checkpoint."""
+"""Language-model heads: new ones and those of checkpoints."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ACTIVATIONS = {
 
 @dataclass(frozen=True)
 class HeadForm:
-    """All of a head but its weights: what blueprints and saved folders carry."""
+    """Everything about a head except its weights."""
 
     shape: LMHeadShape
     activation: str = "gelu"
@@ -55,7 +55,7 @@ class HeadForm:
         return cls(head.shape, "relu" if isinstance(module, nn.ReLU) else "silu")
 
     def build(self) -> LMHead:
-        """A head of this form, its parameters unset; no random number is drawn."""
+        """A head of this form with uninitialized parameters."""
         with torch.device("meta"):
             head = LMHead(self.shape)
         if isinstance(head.transform, nn.Sequential):
@@ -77,7 +77,7 @@ class HeadForm:
 
 @dataclass(frozen=True)
 class _Names:
-    """Where a family of checkpoints keeps its head.
+    """Names of the head's weights in a family of checkpoints.
 
     `activation` and `eps` are attributes of the configuration, or None where the family has a
     GELU and 1e-12. A tensor below `roots` that is not named here makes the head unknown.
@@ -266,7 +266,7 @@ def _masked_head(
 
 
 def _plain_head(encoder: Encoder, config: Any, tensors: dict[str, Tensor]) -> LMHead | None:
-    """A decoder's head: a table, and seldom a bias."""
+    """The head of a decoder: a matrix and, rarely, a bias."""
     # A scale of 1 changes nothing.
     if any(getattr(config, name, None) not in (None, 1, 1.0) for name in _RESCALED):
         return None
@@ -291,7 +291,7 @@ def _is_tied(config: Any) -> bool:
 
 
 def _own_table(encoder: Encoder, config: Any, given: Tensor | None) -> Tensor | None:
-    """The table in the checkpoint, unless it is that of the embeddings."""
+    """The matrix in the checkpoint, unless it is tied to the embeddings."""
     if given is None:
         return None
     embeddings = encoder.token_embedding().weight.detach()

@@ -1,4 +1,4 @@
-"""Windows of unlike lengths side by side in one sequence, instead of padded."""
+"""Packed sequences: windows of different lengths in one sequence, without padding."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def read_packed(
 ) -> list[tuple[Tensor, ...]]:
     """States (n_windows, n_tokens, hidden_size) of the last layers of each group.
 
-    Linear layers and norms run over the tokens of all windows at once, attention within each
-    window.
+    Linear layers and norms process the tokens of all windows together; attention is restricted to
+    each window.
     """
     shapes = [(len(token_ids), token_ids.shape[1]) for token_ids, _ in groups]
     token_ids = torch.cat([token_ids.flatten() for token_ids, _ in groups])[None]
@@ -50,9 +50,9 @@ def first_position_of(
 ) -> int | None:
     """Position id of the first token of a window, or None if `model` cannot read packed windows.
 
-    Relative positions, masks of a model's own and attention by other functions than PyTorch's
-    cannot be packed. Whether they can is seen by reading an example both ways. RoBERTa and its kin
-    count positions from the one after the id of padding.
+    Models with relative positions, with masks of their own or without PyTorch's attention function
+    cannot; this is tested by encoding an example both ways. RoBERTa and similar models count
+    positions from the padding id plus one.
     """
     if model not in _first_positions:
         found = None

@@ -1,4 +1,4 @@
-"""From what a user writes as `encoder` to a handle."""
+"""Resolve the parameter `encoder` to a handle."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def _not_found(name: str, reason: str) -> str:
 
 
 def _package_root(module: str) -> Path | None:
-    """Folder of an installed package, which is not imported."""
+    """Folder of an installed package, found without importing it."""
     spec = find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         return None

@@ -1,4 +1,4 @@
-"""Encoders in folders: written without pickle, and read again by their manifest."""
+"""Save encoders to folders without pickle, and load them."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def _sentence_transformer(encoder: Encoder) -> dict[str, Any]:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise a ValueError where saving to `folder` would take anything else away."""
+    """Raise a ValueError if saving to `folder` would remove other files."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"folder={str(folder)!r} is a file; give a new or empty folder.")
     if not folder.is_dir():
@@ -236,7 +236,7 @@ def _write_tensors(path: Path, files: EncoderFiles) -> None:
 
 
 def _tokenizer_text(tokenizer: FastTokenizer) -> str:
-    """The same text for the same tokenizer: the library's map of specials has no order."""
+    """Canonical JSON of a tokenizer; the library's map of special tokens has no order."""
     content = json.loads(tokenizer.backend.to_str())
     post = content["post_processor"]
     content["post_processor"] = json.loads(json.dumps(post, sort_keys=True))

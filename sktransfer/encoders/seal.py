@@ -1,4 +1,4 @@
-"""Digests of all files of a folder, in a file of its own: a damaged one is not read."""
+"""Digests of all files in a folder, so that damaged files are detected."""
 
 from __future__ import annotations
 

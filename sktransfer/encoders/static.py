@@ -1,4 +1,4 @@
-"""Static encoders: one vector per token, looked up in a table; no context, no layers."""
+"""Static encoders: one vector per token from a lookup table, without context or layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one tokenizer of the package: a thin reader of the `tokenizers` library's models."""
+"""The package's tokenizer, a thin wrapper of the `tokenizers` library."""
 
 from __future__ import annotations
 

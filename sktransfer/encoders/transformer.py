@@ -38,7 +38,7 @@ _known_lists: weakref.WeakKeyDictionary[nn.Module, list[nn.ModuleList]] = (
 
 
 class HuggingFaceEncoder(Encoder):
-    """Any text encoder or decoder of `transformers`, seen as token states.
+    """Any text encoder or decoder of `transformers`.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class HuggingFaceEncoder(Encoder):
     def inputs(
         self, token_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """What the model is called with."""
+        """Keyword arguments of the model."""
         inputs = {"input_ids": token_ids, "attention_mask": attention_mask.long()}
         # RoBERTa and its kin have one type of token, others none.
         if segment_ids is not None and getattr(self.model.config, "type_vocab_size", 0) > 1:

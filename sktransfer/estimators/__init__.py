@@ -1,1 +1,1 @@
-"""What users call: one estimator per file, on one base."""
+"""The estimators, one per file."""

@@ -164,7 +164,7 @@ class BaseTransferEstimator(BaseEncoderEstimator):
         return self
 
     def _continue(self, rows: LabeledTexts, task: Task, targets: BaseTargets, X: Any) -> None:
-        """Train one more epoch at a constant rate on `rows`, from the weights there are."""
+        """Train for one more epoch at a constant learning rate, from the current weights."""
         job = FitJob(
             rows=rows,
             validation=None,
@@ -199,7 +199,7 @@ class BaseTransferEstimator(BaseEncoderEstimator):
     def _check_validation(
         self, X_val: Any, y_val: Any, targets: BaseTargets, task: Task
     ) -> LabeledTexts | None:
-        """Rows to score after each epoch, checked as those of `predict` and `score` are."""
+        """Validation rows, checked like those of `predict` and `score`."""
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together: give both or neither.")
         if X_val is None:
@@ -218,7 +218,7 @@ class BaseTransferEstimator(BaseEncoderEstimator):
         reset: bool,
         names: tuple[str, str] = ("X", "y"),
     ) -> tuple[Sequence[Row], NDArray[Any]]:
-        """Rows of `X` and their targets, which errors call by `names`."""
+        """Rows of `X` and their targets; `names` are used in errors."""
         texts = self._check_rows(X, reset=reset, name=names[0])
         with blaming(names[1]):
             checked = targets.check(y, name=names[1])
@@ -250,7 +250,7 @@ def weights_of(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
 
 
 def check_task(task: Task, targets: BaseTargets, rows: LabeledTexts, sample_weight: Any) -> None:
-    """Raise, before anything takes time, if targets or weights are not what `task` can learn.
+    """Raise early if `task` cannot learn from the targets or weights.
 
     Rows of weight zero are gone, so that the numbers of the others may not be the user's.
     """

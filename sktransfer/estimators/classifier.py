@@ -288,7 +288,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         return values
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Share of the rows whose label is right, or of several labels all of them.
+        """Accuracy; for multilabel targets, the share of rows with all labels right.
 
         Parameters
         ----------

@@ -117,7 +117,7 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
 
 
 def documented(estimator: Estimator) -> Estimator:
-    """Add to the docstring of an estimator what it shares with the others.
+    """Add the shared parameters and attributes to the docstring of an estimator.
 
     Its own entries stay as they are; the others follow the signature, with its defaults.
     """

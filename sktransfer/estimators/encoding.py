@@ -1,4 +1,4 @@
-"""What every estimator has: an encoder, rows that are read with it, and one way to be fitted."""
+"""Base of all estimators: the encoder, input rows and fitted state."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Estimator = TypeVar("Estimator", bound="BaseEncoderEstimator")
 
 
 class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
-    """Estimator on a pretrained encoder: how it reads rows, and how it becomes fitted.
+    """Base of estimators with a pretrained encoder: reads rows and holds the fitted state.
 
     A subclass says in which format its rows come (`_row_format`).
     """
@@ -58,10 +58,10 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def _row_format(self) -> RowFormat:
-        """How rows of X are read."""
+        """The format of the rows of X."""
 
     def _check_rows(self, X: Any, *, reset: bool, name: str = "X") -> Sequence[Row]:
-        """Rows of `X`, which errors call `name`; the one place where its format is read."""
+        """Checked rows of `X`, called `name` in errors."""
         if not reset:
             self._check_names(X, name)
         rows = self._row_format().check(X, name=name)
@@ -74,7 +74,7 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         return rows
 
     def _check_names(self, X: Any, name: str) -> None:
-        """Raise if the columns of `X` have other names than those of `fit`."""
+        """Raise if the columns of `X` are not named as in `fit`."""
         with blaming(name):
             check_feature_names(self, X, reset=False)
 
@@ -82,7 +82,7 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         return FitParameters.of(self.get_params(deep=False))
 
     def _predictor(self) -> Predictor:
-        """The fitted network as it reads rows with the present parameters."""
+        """The fitted network with the current parameters."""
         return Predictor(
             self.model_,
             self.tokenizer_,
@@ -106,7 +106,7 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _adopt(
         self, attributes: dict[str, Any], X: Any, n_columns: int, interruption: str | None = None
     ) -> None:
-        """Become what was fitted, in one step; then raise KeyboardInterrupt if Ctrl-C was pressed.
+        """Set the fitted attributes in one step, then raise KeyboardInterrupt after Ctrl-C.
 
         A loop that the fit is a part of, such as a search, must not go on with a half-trained one.
         """
@@ -120,13 +120,13 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             raise KeyboardInterrupt(interruption)
 
     def _copied(self) -> Self:
-        """The estimator as it is now, whatever another thread makes of it meanwhile."""
+        """A copy of the estimator that other threads do not change."""
         copied = object.__new__(type(self))
         copied.__dict__ = self.__dict__.copy()
         return copied
 
     def _as_fitted_to(self, X: Any, n_columns: int) -> Self:
-        """Copy of the estimator that checks rows as this one will after a fit on `X`."""
+        """Copy of the estimator that checks rows as if it were fitted on `X`."""
         fitted = copy.copy(self)
         fitted._remember_columns(X, n_columns)
         return fitted
@@ -139,7 +139,7 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 def predicting(
     method: Callable[Concatenate[Estimator, Params], Result],
 ) -> Callable[Concatenate[Estimator, Params], Result]:
-    """Let a method predict with the estimator as it is fitted when it is called.
+    """Make a method use the fitted state at the time of the call.
 
     It works on a copy, so that a fit in another thread cannot change what it has begun with, and in
     PyTorch's usual modes.
@@ -155,7 +155,7 @@ def predicting(
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:
-    """Seed from what a user gives as `random_state`."""
+    """Seed from the parameter `random_state`."""
     # None must not advance NumPy's global generator.
     if random_state is None:
         return int(np.random.default_rng().integers(2**31 - 1))
@@ -164,7 +164,7 @@ def draw_seed(random_state: int | np.random.RandomState | None) -> int:
 
 @contextmanager
 def blaming(name: str) -> Iterator[None]:
-    """Let errors name the input that they are about, unless it is the usual X or y."""
+    """Name the input in errors, unless it is X or y."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -175,7 +175,7 @@ def blaming(name: str) -> Iterator[None]:
 
 
 def in_parts(compute: Callable[[Any], NDArray[np.float32]], X: Any) -> NDArray[np.float32]:
-    """`compute` of `X`; of an iterator, which may be longer than memory, of some rows at a time."""
+    """Apply `compute` to `X`, or to chunks of rows if `X` is an iterator."""
     if not isinstance(X, Iterator):
         return compute(X)
     computed: list[NDArray[np.float32]] = []

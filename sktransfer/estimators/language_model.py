@@ -407,7 +407,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
         temperature: float = 1.0,
         random_state: int | np.random.RandomState | None = None,
     ) -> str:
-        """Go on with a text, to look at what the model learned.
+        """Continue a text, to inspect what the model has learned.
 
         Parameters
         ----------
@@ -480,7 +480,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
         return model
 
     def _corpus(self, X: Any, *, name: str = "X", reset: bool = False) -> Corpus:
-        """Texts of `X`; the one place where the form of the input is read for training."""
+        """Texts of `X` for training."""
         if not reset:
             self._check_names(X, name)
         return check_corpus(X, name=name)

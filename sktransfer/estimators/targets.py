@@ -1,4 +1,4 @@
-"""What y means: how targets are checked, weighted and split, and which task they pose."""
+"""Targets: how y is checked, weighted and split, and which task it defines."""
 
 from __future__ import annotations
 
@@ -44,30 +44,30 @@ _ONE_LABEL_EACH = (
 
 
 class BaseTargets(ABC):
-    """What the y of an estimator means."""
+    """Interpretation of y for an estimator."""
 
     @abstractmethod
     def check(self, y: Any, *, name: str = "y") -> NDArray[Any]:
-        """Targets as an array, or an error that names the row; it calls them `name`."""
+        """Targets as an array, or an error that names the row and calls them `name`."""
 
     def match(self, y: NDArray[Any], texts: Sequence[Row], *, name: str = "y") -> NDArray[Any]:
-        """Checked targets in the terms of their rows, or an error that names the row."""
+        """Checked targets relative to their rows, or an error that names the row."""
         return y
 
     @abstractmethod
     def task(self, rows: LabeledTexts) -> Task:
-        """Task that the checked rows pose."""
+        """Task of the checked rows."""
 
     def weights(self, rows: LabeledTexts, task: Task) -> NDArray[np.float64]:
-        """Weights of `rows`, multiplied by what their targets add; not all of them zero."""
+        """Weights of `rows`, multiplied by those of their targets; not all zero."""
         return rows.weights
 
     def extra_rows(self, rows: LabeledTexts, tokenizer: Tokenizer) -> LabeledTexts:
-        """Training rows and those that the targets themselves give."""
+        """Training rows, with rows added for the targets themselves."""
         return rows
 
     def strata(self, rows: LabeledTexts) -> NDArray[Any] | None:
-        """Groups whose shares a validation split keeps."""
+        """Groups for a stratified validation split."""
         return None
 
     def attributes(self, task: Task) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class BaseTargets(ABC):
 
 @dataclass(frozen=True)
 class ClassTargets(BaseTargets):
-    """One label per row, or 0 and 1 in a column per label.
+    """One label per row, or an indicator matrix with one column per label.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class ClassTargets(BaseTargets):
         return check_labels(y, name=name)
 
     def task(self, rows: LabeledTexts) -> Task:
-        """Multilabel where y has columns, else one class per row."""
+        """Multilabel if y has columns, otherwise one class per row."""
         if rows.y.ndim == 2:
             if len(rows) > 1 and (rows.y.sum(axis=1) == 1).all():
                 warnings.warn(_ONE_LABEL_EACH, UserWarning, stacklevel=find_stack_level())
@@ -133,7 +133,7 @@ class ClassTargets(BaseTargets):
         return weights
 
     def extra_rows(self, rows: LabeledTexts, tokenizer: Tokenizer) -> LabeledTexts:
-        """Training rows, and the text of each label that has one as rows of its class."""
+        """Training rows, with the text of each label added as a row of its class."""
         # A label may say what a text is about, not how several stand to each other.
         if not isinstance(rows.texts[0], str):
             return rows
@@ -147,7 +147,7 @@ class ClassTargets(BaseTargets):
         )
 
     def strata(self, rows: LabeledTexts) -> NDArray[Any] | None:
-        """Classes; of several labels none."""
+        """Classes; None for multilabel targets."""
         return rows.y if rows.y.ndim == 1 else None
 
     def attributes(self, task: Task) -> dict[str, Any]:
@@ -229,7 +229,7 @@ def targets_of(y: Any) -> BaseTargets:
 
 
 def _is_continuous(y: Any) -> bool:
-    """Whether some targets are not integers but numbers, whatever may be wrong with the others."""
+    """Whether some targets are non-integer numbers, even if others are invalid."""
     try:
         values = np.asarray(y)
     except ValueError:  # rows of unequal length

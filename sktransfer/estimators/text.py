@@ -1,4 +1,4 @@
-"""What the estimators of whole texts share: their form, and the parameters that go with it."""
+"""Base of the estimators that score each text or row of texts as a whole."""
 
 from __future__ import annotations
 

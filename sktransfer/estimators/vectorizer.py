@@ -177,7 +177,7 @@ class TransferTextVectorizer(
     def fit_transform(
         self, X: Any, y: Any = None, sample_weight: Any = None, X_val: Any = None, y_val: Any = None
     ) -> NDArray[np.float32]:
-        """Fit, and give the features of the same texts.
+        """Fit and return the features of the same texts.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What one fit works with: its parameters, its rows, and the model that it loads."""
+"""The context of one fit: parameters, rows and the loaded model."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class FitParameters:
 
 @dataclass(frozen=True)
 class WarmStart:
-    """The fitted network that a fit goes on from."""
+    """The fitted network that a fit continues from."""
 
     model: TransferModel
     tokenizer: Tokenizer
@@ -122,7 +122,7 @@ class WarmStart:
 
 @dataclass(frozen=True)
 class FitJob:
-    """What a fit is asked to do; everything in it has been checked.
+    """Checked inputs of a fit.
 
     `is_partial` is true for `partial_fit`, which does not see all rows.
     """
@@ -141,7 +141,7 @@ class FitJob:
 
 @dataclass(frozen=True)
 class FitContext:
-    """What one fit works with once the encoder is loaded; the estimator changes at its end only."""
+    """State of one fit after the encoder is loaded; the estimator changes only at its end."""
 
     job: FitJob
     rows: LabeledTexts
@@ -165,7 +165,7 @@ class FitContext:
 
     @cached_property
     def input_key(self) -> tuple[int, str]:
-        """What shapes the token ids of a text besides the tokenizer."""
+        """Key of everything that determines the token ids of a text besides the tokenizer."""
         return self.parameters.max_length, repr(self.job.row_format)
 
     @property
@@ -187,7 +187,7 @@ def window_length(encoder: Encoder, row_format: RowFormat, max_length: int) -> i
 
 
 def load_context(job: FitJob) -> FitContext:
-    """Load the encoder, or go on from the model of the fit before, and plan the training."""
+    """Load the encoder, or continue from the previous fit, and plan the training."""
     parameters = job.parameters
     device = resolve_device(parameters.device)
     dtype = resolve_precision(parameters.precision, device, training=True)

@@ -1,4 +1,4 @@
-"""Longer trainings that go on from shorter ones of the same rows and parameters."""
+"""Training runs that resume shorter ones with the same rows and parameters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _State:
 
 
 class Continuation:
-    """The states in which earlier trainings on the same rows ended, by their number of epochs.
+    """Final states of earlier training runs on the same rows, by number of epochs.
 
     With a constant rate and no warmup, the first epochs of a longer training are the shorter one:
     a search with successive halving need not repeat them.
@@ -59,7 +59,7 @@ class Continuation:
 
     @classmethod
     def of(cls, context: FitContext, data: EncodedDataset) -> Continuation | None:
-        """What the fit can go on from; None unless a longer training would begin like this one."""
+        """States that the fit can resume; None unless a longer run would start like this one."""
         job, plan, pretrained = context.job, context.plan, context.model.pretrained
         is_possible = (
             job.parameters.warm_start
@@ -74,7 +74,7 @@ class Continuation:
         return cls(context, data) if is_possible else None
 
     def restore(self) -> Progress | None:
-        """Put the weights of the longest training that is not too long into the model."""
+        """Load the weights of the longest suitable training run into the model."""
         for n_epochs in range(self.plan.n_epochs, 0, -1):
             state: _State | None = cache.get(("training", self.key, n_epochs))
             if state is not None:
@@ -94,14 +94,14 @@ class Continuation:
         return on_step_end
 
     def keep(self) -> None:
-        """Keep the state in which the training ended, if it was not interrupted."""
+        """Keep the final state of the training run, unless it was interrupted."""
         if self.last is not None:
             key = ("training", self.key, self.plan.n_epochs)
             cache.put(key, self.last, n_bytes=self.last.n_bytes)
 
 
 def _deciding(parameters: FitParameters) -> FitParameters:
-    """Parameters that a training follows from; the others have one value."""
+    """Parameters that determine a training run, the others set to one value."""
     return replace(parameters, **_NOT_DECIDING)  # type: ignore[arg-type]
 
 

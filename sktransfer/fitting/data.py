@@ -47,13 +47,13 @@ class LabeledTexts:
 
 
 class Targets(Protocol):
-    """What `y` means to an estimator, as a fit asks for it."""
+    """Interpretation of `y`, as a fit uses it."""
 
     def weights(self, rows: LabeledTexts, task: Task) -> NDArray[np.float64]:
-        """Weights of `rows`, multiplied by what their targets add; not all of them zero."""
+        """Weights of `rows`, multiplied by those of their targets; not all zero."""
 
     def extra_rows(self, rows: LabeledTexts, tokenizer: Tokenizer) -> LabeledTexts:
-        """Training rows and those that the targets themselves give, such as label words."""
+        """Training rows, with rows added for the targets themselves, such as label words."""
 
     def attributes(self, task: Task) -> dict[str, Any]:
         """Fitted attributes that describe the targets."""

@@ -1,4 +1,4 @@
-"""What happens at the end of each epoch."""
+"""Work at the end of each epoch."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class EpochMonitor:
         return stop
 
     def finish(self, result: TrainingResult) -> str | None:
-        """Put the best weights back; return what to say if Ctrl-C ended the training."""
+        """Restore the best weights; return a message if Ctrl-C ended the training."""
         wanted = self.parameters.early_stopping or result.interrupted
         if wanted and self.best.epoch is not None:
             self.best.restore(self.model)

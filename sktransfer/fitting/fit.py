@@ -31,7 +31,7 @@ from sktransfer.training import (
 
 @dataclass(frozen=True)
 class FitResult:
-    """Fitted attributes, and what to say of Ctrl-C if it ended the training."""
+    """Fitted attributes, and a message if Ctrl-C ended the training."""
 
     attributes: dict[str, Any]
     interruption: str | None
@@ -104,7 +104,7 @@ def _encode(context: FitContext) -> EncodedDataset:
 
 
 def _validation(context: FitContext, data: EncodedDataset) -> Callable[[], float] | None:
-    """Function that scores the present model on the validation rows, if there are any."""
+    """Function that scores the current model on the validation rows, if there are any."""
     rows = context.job.validation
     encoded: list[EncodedRows] = [] if rows is None else [context.encode(rows.texts)]
     warn_of_cuts(context.job.row_format, context.window_length, data.encoded, *encoded)

@@ -1,4 +1,4 @@
-"""The lexical model: a linear model on TF-IDF features beside the network."""
+"""The lexical model: a linear model on TF-IDF features, added to the network."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ Arrays = dict[str, NDArray[np.generic]]
 
 
 def onnx_arrays(predictor: Predictor, texts: Sequence[Row]) -> Arrays:
-    """What the graph is fed with to read `texts`, all windows padded to one length."""
+    """Inputs of the graph for `texts`, all windows padded to one length."""
     arrays = _row_arrays(predictor.encode(texts), predictor.tokenizer.pad_id)
     if predictor.lexical is not None:
         arrays["lexical_scores"] = predictor.lexical.scores(texts)
@@ -44,7 +44,7 @@ def _row_arrays(rows: EncodedRows, pad_id: int) -> Arrays:
 
 @dataclass(frozen=True)
 class Ending:
-    """From the head's scores to those that the estimator gives: a weighted sum.
+    """Weighted sum that turns the scores of the head into those of the estimator.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""A fitted network reading rows: token ids, features and scores."""
+"""Predictions of a fitted network: token ids, features and scores."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ScoredRows:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A fitted network with what it takes to read rows.
+    """A fitted network with its tokenizer and row format.
 
     Attributes
     ----------
@@ -136,6 +136,6 @@ def warn_of_cuts(row_format: RowFormat, length: int, *parts: EncodedRows) -> Non
 
 
 def _parts(n_units: NDArray[np.int64]) -> list[NDArray[np.intp]]:
-    """Positions of the rows in parts whose features fit into memory together."""
+    """Positions of the rows, in chunks whose features fit into memory."""
     part = np.maximum(np.cumsum(n_units) - 1, 0) // _MAX_UNITS
     return np.split(np.arange(len(n_units)), np.flatnonzero(np.diff(part)) + 1)

@@ -33,7 +33,7 @@ _FREE_PARAMETERS = ("checkpoint", "checkpoint_seconds", "device", "verbose")
 
 @dataclass(frozen=True)
 class CheckpointSettings:
-    """Where and how often the state of a training is written, and which training it is.
+    """Where and how often the state of a training run is written.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class CheckpointSettings:
 
 @dataclass(frozen=True)
 class PretrainingJob:
-    """What the fit of a language model is asked to do.
+    """Checked inputs of the fit of a language model.
 
     Attributes
     ----------
@@ -173,7 +173,7 @@ def _validation(
 
 
 def _checkpoints(job: PretrainingJob) -> list[Checkpoint | None]:
-    """Where the state of each direction's training is written."""
+    """The checkpoint of each reading direction."""
     n_directions, settings = len(job.start.encoders), job.checkpoint
     if settings is None:
         return [None] * n_directions
@@ -189,7 +189,7 @@ def _checkpoints(job: PretrainingJob) -> list[Checkpoint | None]:
 
 
 def _content(value: Any) -> str:
-    """What a parameter says, the same in every process."""
+    """Value of a parameter in a form that is the same in every process."""
     if isinstance(value, np.random.RandomState):
         return hashlib.sha256(pickle.dumps(value.get_state(), protocol=5)).hexdigest()
     return value.digest if isinstance(value, EncoderHandle) else repr(value)

@@ -1,4 +1,4 @@
-"""Weighted TF-IDF: the words themselves, beside what the encoder makes of them."""
+"""TF-IDF with sample weights."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence

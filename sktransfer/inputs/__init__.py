@@ -1,4 +1,4 @@
-"""What goes in: texts checked, encoded to ragged windows, put into batches.
+"""Inputs: check texts, tokenize them to ragged windows, and collate batches.
 
 The batch functions need torch and live in :mod:`sktransfer.inputs.batches`; they are loaded when
 first asked for, so that importing this package imports no torch.

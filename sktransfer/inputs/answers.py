@@ -1,4 +1,4 @@
-"""Answers that stand in a context: checked, found there, compared."""
+"""Answers in a context: check, locate and compare them."""
 
 import re
 import reprlib
@@ -28,7 +28,7 @@ Answer = str | tuple[int, int] | tuple[str, ...] | None
 
 
 def check_answers(y: Any, *, name: str = "y") -> NDArray[np.object_]:
-    """One answer a row, or an error that names the row.
+    """One answer per row, or an error that names the row.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def locate_answers(
 def accepted_texts(
     contexts: Sequence[str], answers: NDArray[np.object_], *, name: str = "y"
 ) -> list[tuple[str | None, ...]]:
-    """Texts that count as right in each row; a text need not stand in its context.
+    """Accepted answers of each row, which need not occur in the context.
 
     One that does counts as the context spells it, too, with all marks of its letters.
 
@@ -180,7 +180,7 @@ def answer_words(text: str) -> list[str]:
 
 
 def answer_f1(predicted: str | None, expected: str | None) -> float:
-    """F1 of the words of two answers; whether both are missing where one is.
+    """F1 of the words of two answers; if one is missing, whether both are.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Rows into padded batches: like lengths together, under a token budget."""
+"""Padded batches of rows of similar length, under a token budget."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any

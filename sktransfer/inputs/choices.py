@@ -18,7 +18,7 @@ _ONE_COLUMN = "one column, but multiple choice needs a column of contexts and on
 
 @dataclass(frozen=True)
 class ChoiceFormat:
-    """A context and choices, of which some may be missing; every choice there is is a unit.
+    """A context and choices, some of which may be missing; each choice is a unit.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class ChoiceFormat:
         return len(rows[0])
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int) -> EncodedRows:
-        """One window for each pair of a context and a choice; too long a pair is cut.
+        """One window per pair of context and choice; long pairs are truncated.
 
         `ScoredUnits.source` has the number of the choice, from 0.
         """
@@ -88,7 +88,7 @@ class ChoiceFormat:
 
 
 def _filled_up(X: Any, name: str) -> Any:
-    """Lists of texts made equally long; whatever else `X` is stays as it is."""
+    """Lists of texts padded to one length; any other `X` unchanged."""
     if not isinstance(X, (list, tuple)) or not X or not isinstance(X[0], (list, tuple, np.ndarray)):
         return X
     for number, row in enumerate(X):

@@ -1,4 +1,4 @@
-"""Several columns of text a row: checked, and encoded as one window a row."""
+"""Rows of several texts: check them and encode each row as one window."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A question and a context a row; every token of the context has scores of its own."""
+"""Rows of a question and a context, whose tokens are scored one by one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

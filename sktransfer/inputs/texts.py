@@ -1,4 +1,4 @@
-"""One column of texts, from whatever container a user holds it in."""
+"""One column of texts, from any container."""
 
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
@@ -12,7 +12,7 @@ Row = str | tuple[str | None, ...]
 
 
 def check_texts(X: object, *, name: str = "X", item: str = "Row") -> list[str]:
-    """Turn one column of texts into a list of ``str``, or say which row is not a text.
+    """Turn one column of texts into a list of ``str``, or raise an error that names the row.
 
     Parameters
     ----------

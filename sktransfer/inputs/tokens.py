@@ -1,4 +1,4 @@
-"""Token ids of texts, each text tokenized once in a process."""
+"""Token ids of texts; each text is tokenized once per process."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _keys: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
 
 def content_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-    """Ids of each text, not to be written to; those that were asked for before are not made anew.
+    """Ids of each text, read-only; known texts are taken from the cache.
 
     Parameters
     ----------

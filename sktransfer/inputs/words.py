@@ -20,7 +20,7 @@ from sktransfer.inputs.tokens import Tokenizer
 
 @dataclass(frozen=True)
 class WordFormat:
-    """A list of words a row, such as a sentence, each word scored by itself."""
+    """A list of words per row, such as a sentence; each word is scored."""
 
     reads_whole: ClassVar[bool] = True
     cut_message: ClassVar[str] = ""  # nothing is cut: long rows are read in windows

@@ -1,4 +1,4 @@
-"""Networks that a language model starts from: a checkpoint's, or new ones."""
+"""Initial networks of a language model: pretrained or new ones."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PretrainingStart:
 
 
 def learning_rate_for(encoder: Encoder, *, from_scratch: bool) -> float:
-    """Peak rate: a trained network keeps what it knows at a lower one."""
+    """Peak learning rate, lower for a pretrained network."""
     if encoder.is_recurrent:
         return 2e-3 if from_scratch else 1e-3
     return 1e-3 if from_scratch else 1e-4
@@ -118,7 +118,7 @@ def with_lm_head(encoder: Encoder) -> Encoder:
 
 
 def directions_of(encoder: Encoder) -> list[Encoder]:
-    """The encoders, one a reading direction, that `encoder` consists of."""
+    """The encoders of `encoder`, one per reading direction."""
     if not isinstance(encoder, BidirectionalLSTMEncoder):
         return [encoder]
     return [*encoder.directions_apart()]

@@ -1,4 +1,4 @@
-"""Long trainings that go on after the process was killed."""
+"""Checkpoints, so that training can resume after the process was killed."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Checkpoint:
         write_file(self.file, lambda partial: save_file(plain, partial, metadata=metadata))
 
     def remove(self) -> None:
-        """Delete the file: what it was for is done."""
+        """Delete the file."""
         self.file.unlink(missing_ok=True)
 
     def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -1,4 +1,4 @@
-"""Texts to learn a language from: in memory or in files, read anew at each pass."""
+"""Texts for language modeling, in memory or in files, read again in each pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running text as a objective of the training loop, and how well a model predicts it."""
+"""Language modeling objectives of the training loop, and their evaluation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Step = TypeVar("Step")
 
 
 class LanguageObjective(TrainingObjective[Step], Protocol[Step]):
-    """A objective of running text; what is asked of it besides what the loop asks."""
+    """Language modeling objective, with what evaluation needs in addition to the loop."""
 
     network: LanguageNetwork
     texts: TokenizedCorpus

@@ -1,4 +1,4 @@
-"""A stream of tokens in streams that are read side by side, for models that carry a state."""
+"""Parallel token streams for models that carry a state."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _COUNTED_TOKENS, _UNSEEN_COUNT = 1_000_000, 0.1
 
 @dataclass(frozen=True)
 class LanguageTask:
-    """What is predicted, in which portions.
+    """What is predicted, and the sizes of batches and windows.
 
     Attributes
     ----------
@@ -152,7 +152,7 @@ def cross_entropy_of(
 def scorer(
     encoder: Encoder, corpus: Corpus, context: LanguageContext, seed: int
 ) -> Callable[[], float]:
-    """Function that gives the same of the present `encoder`, which lies on its device.
+    """Function that computes `cross_entropy_of` for the current `encoder`.
 
     The tokens of `corpus` are kept from call to call, if they are few.
     """

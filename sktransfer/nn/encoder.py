@@ -1,4 +1,4 @@
-"""What an encoder is to the rest of the package."""
+"""The interface of encoders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sktransfer.nn.split import SplitEncoder
 
 @dataclass(frozen=True)
 class EncoderFiles:
-    """What an encoder leaves in a folder.
+    """Files that an encoder is saved to.
 
     Attributes
     ----------
@@ -96,17 +96,17 @@ class Encoder(nn.Module, ABC):
         return {}
 
     def split(self, depth: int) -> SplitEncoder | None:
-        """The lowest `depth` layers and those above, or None where they cannot be run apart."""
+        """The lowest `depth` layers and those above, or None if they cannot be run separately."""
         return None
 
     def packed(
         self, groups: Sequence[tuple[Tensor, Tensor | None]], n_layers: int = 1
     ) -> list[tuple[Tensor, ...]] | None:
-        """What the encoder gives of each group, from one pass over the tokens of all of them.
+        """Hidden states of each group, from one pass over a packed sequence.
 
-        A group is the token ids (W, T) and segment ids of windows of one length, without padding;
-        together they have at most `max_length` tokens. None if the architecture cannot read
-        windows side by side.
+        A group consists of the token ids (W, T) and segment ids of windows of one length, without
+        padding. All groups together have at most `max_length` tokens. None if the architecture
+        does not support packed sequences.
         """
         return None
 
@@ -114,7 +114,7 @@ class Encoder(nn.Module, ABC):
         """Let gradients of texts read in chunks stop after `n_tokens`; else nothing."""
 
     def drop_lm_heads(self) -> None:
-        """Take the language-model head off, and those of encoders inside of this one."""
+        """Remove the language-model heads of this encoder and of those inside it."""
         for module in self.modules():
             if isinstance(module, Encoder):
                 module.lm_head = None
@@ -127,7 +127,7 @@ class Encoder(nn.Module, ABC):
         return None
 
     def files(self, pad_id: int) -> EncoderFiles | None:
-        """The encoder as files of a standard of its own, in the place of a manifest."""
+        """The encoder in a standard file format, instead of a manifest."""
         return None
 
     def blueprint(self) -> Callable[[], Encoder]:

@@ -45,7 +45,7 @@ class Head(nn.Module):
 
     @torch.inference_mode()
     def scores(self, features: Tensor) -> Tensor:
-        """Scores without dropout, of a row the same to the last bit whatever rows are beside it.
+        """Scores without dropout, independent of the other rows to the last bit.
 
         The product of a matrix sums in another order where it has another number of rows, so all
         products have the same.

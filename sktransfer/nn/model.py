@@ -35,7 +35,7 @@ class WindowBatch(Protocol):
 
 @dataclass(frozen=True)
 class PretrainedState:
-    """What of an encoder is as it was loaded.
+    """Which part of an encoder is unchanged since it was loaded.
 
     Attributes
     ----------

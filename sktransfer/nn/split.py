@@ -1,4 +1,4 @@
-"""A stack of layers run in two halves, so that what the lower one gives can be kept."""
+"""Run a stack of layers in two parts, so that the output of the lower one can be cached."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class SplitEncoder:
 
 
 class _Wrapped(nn.Module):
-    """Stands in the place of a layer, with the layer's attributes."""
+    """Stand-in for a layer, with the layer's attributes."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class _Wrapped(nn.Module):
 
 
 class _Passed(_Wrapped):
-    """Leaves its layer out: hands on the states that it is given."""
+    """Skips its layer and returns its input."""
 
     def __init__(self, layer: nn.Module, n_outputs: int | None) -> None:
         super().__init__(layer)
@@ -103,7 +103,7 @@ class _Passed(_Wrapped):
 
 
 class _Watched(_Wrapped):
-    """Notes the states that its layer is given."""
+    """Records the input of its layer."""
 
     def __init__(self, layer: nn.Module, below: list[Tensor]) -> None:
         super().__init__(layer)
@@ -119,7 +119,7 @@ class _Watched(_Wrapped):
 
 
 class _Given(_Wrapped):
-    """Gives its layer other states than those that arrive."""
+    """Replaces the input of its layer."""
 
     def __init__(self, layer: nn.Module, states: Tensor) -> None:
         super().__init__(layer)
@@ -132,7 +132,7 @@ class _Given(_Wrapped):
 
 
 class _Kept(_Wrapped):
-    """Keeps what its layer returns."""
+    """Records the output of its layer."""
 
     def __init__(self, layer: nn.Module, outputs: list[Any]) -> None:
         super().__init__(layer)

@@ -1,4 +1,4 @@
-"""What the machine decides: device, precision, random state, memory."""
+"""Device, precision, random state, memory and caches."""
 
 from sktransfer.runtime.byte_cache import (
     ByteCache,

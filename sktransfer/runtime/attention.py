@@ -57,7 +57,7 @@ class AttentionCall:
 
 
 class MaskedAttentionError(Exception):
-    """Attention with a mask was asked for where windows are packed."""
+    """A layer attends with a mask over a packed sequence."""
 
 
 class PackedAttention(TorchFunctionMode):

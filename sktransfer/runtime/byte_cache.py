@@ -1,4 +1,4 @@
-"""What the fits of a process have computed and may need again, under a byte budget."""
+"""The cache of intermediate results of fits, under a byte budget."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Entry:
 
 
 class ByteCache:
-    """Values by content, the least recently used of which go when the bytes are too many.
+    """Least-recently-used cache with a byte budget, keyed by content.
 
     A round is a run, such as a fit, that reads its values in turn again and again. What a round
     has used is not thrown out for other values of the same round: where not all of them fit, some
@@ -59,7 +59,7 @@ class ByteCache:
 
     @property
     def budget(self) -> int:
-        """Most bytes that are kept; what is too much is thrown out as it is lowered."""
+        """Maximum number of bytes; lowering it evicts values."""
         return self._budget
 
     @budget.setter
@@ -70,7 +70,7 @@ class ByteCache:
                 self._drop_oldest()
 
     def begin_round(self) -> None:
-        """Let values that were kept so far make room for others."""
+        """Allow the values kept so far to be evicted."""
         with self._lock:
             self._round += 1
 
@@ -122,7 +122,7 @@ cache = ByteCache(_DEFAULT_BYTES)
 
 
 def unique_key() -> str:
-    """A key that nobody else gets, in no process, for what has no content to tell it by."""
+    """A key that is unique across processes, for values without content to hash."""
     return uuid.uuid4().hex
 
 

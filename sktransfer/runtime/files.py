@@ -1,4 +1,4 @@
-"""Files and folders that are replaced as a whole: others find the old one or the new one."""
+"""Replace files and folders atomically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks that a forked child finds open."""
+"""Locks that are released in forked children."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Computing in PyTorch's usual surroundings, whatever the caller's are."""
+"""Compute with PyTorch's default settings, whatever the caller's are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights that stay on a device from one use to the next."""
+"""Weights that stay on a device between uses."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Copy:
 
 
 class DeviceMemory:
-    """Copies of modules on GPUs, the least recently used of which go first.
+    """Copies of modules on GPUs; the least recently used are removed first.
 
     A module itself rests on the CPU, so that it can be copied and pickled wherever it is read. Its
     copy goes with it, with a change of its weights, or when memory is scarce. Weights that several

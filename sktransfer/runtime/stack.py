@@ -1,4 +1,4 @@
-"""Whose line a warning is about."""
+"""The stack level of warnings."""
 
 from __future__ import annotations
 

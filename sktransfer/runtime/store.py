@@ -1,4 +1,4 @@
-"""Tensors by content: in the memory of the process, and in a folder that processes share."""
+"""Cached tensors, keyed by content, in memory and in a folder shared by processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a target means: one small file per task."""
+"""Tasks: losses and convex solutions, one file per task."""
 
 from sktransfer.tasks.answers import AnswerTask
 from sktransfer.tasks.choice import ChoiceTask

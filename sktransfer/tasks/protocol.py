@@ -1,4 +1,4 @@
-"""What a fit asks of a task."""
+"""The interface of tasks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Task(Protocol):
         ...
 
     def check(self, y: Any, *, name: str = "y") -> None:
-        """Raise a `ValueError` that names the row if checked targets are none of this task.
+        """Raise a `ValueError` that names the row if checked targets do not fit the task.
 
         Those are that it was not made for: labels of other classes, another number of outputs.
         """

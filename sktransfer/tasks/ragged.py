@@ -1,4 +1,4 @@
-"""Rows of unlike numbers of units: their scores side by side, and linear scores for them."""
+"""Rows with different numbers of units: padded scores and linear models."""
 
 from __future__ import annotations
 

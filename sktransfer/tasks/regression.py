@@ -59,7 +59,7 @@ class RegressionTask:
 
     @property
     def n_outputs(self) -> int:
-        """Number of targets a row."""
+        """Number of targets per row."""
         return len(self.center)
 
     def check(self, y: NDArray[np.float64], *, name: str = "y") -> None:

@@ -1,4 +1,4 @@
-"""The training loop, what steers it, and the forward pass."""
+"""The training loop, its schedules and optimizer, and the forward pass."""
 
 from sktransfer.training.data import EncodedDataset
 from sktransfer.training.forward import launch_features, pooled_features

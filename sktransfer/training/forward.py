@@ -234,7 +234,7 @@ class _Pass:
         return vectors[:n_kept], counts[:n_kept]
 
     def _encode_packed(self, runs: list[NDArray[np.integer]]) -> list[Tensors] | None:
-        """Vectors and tokens of each run, read side by side; None if that is of no use."""
+        """Vectors and token counts of packed runs; None if there is nothing to pack."""
         model = self.model
         n_missing = LEAST_TOKENS - sum(int(self.rows.lengths[run].sum()) for run in runs)
         if len(runs) == 1 and n_missing <= 0:
@@ -253,7 +253,7 @@ class _Pass:
             return [model.window_features(batch, layers) for batch, layers in pairs]
 
     def _keys(self) -> list[Hashable]:
-        """What the vectors of each window follow from, besides the encoder."""
+        """Key of each window's vectors, besides the encoder."""
         rows = self.rows
         if self.kept is None:
             return []
@@ -272,7 +272,7 @@ class _Pass:
 def _packs(
     groups: list[NDArray[np.intp]], lengths: NDArray[np.integer], limit: int
 ) -> list[NDArray[np.intp]]:
-    """Groups joined as long as they have at most `limit` tokens together."""
+    """Consecutive groups joined up to `limit` tokens."""
     packs: list[list[NDArray[np.intp]]] = []
     n_tokens = limit
     for group in groups:

@@ -1,4 +1,4 @@
-"""Layers that do not change: each distinct window of tokens passes through them once."""
+"""Frozen layers: each distinct window of tokens passes through them once."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ LEAST_TOKENS = 16
 
 
 def window_key(rows: EncodedRows, window: int) -> tuple[bytes, int]:
-    """What an encoder makes the states of a window from."""
+    """Key of a window: everything that its hidden states depend on."""
     segment = -1 if rows.segment_start is None else int(rows.segment_start[window])
     return rows.windows[window].tobytes(), segment
 
 
 def enough_windows(windows: NDArray[np.integer], width: int) -> NDArray[np.integer]:
-    """`windows`, some of them again where they are too few tokens."""
+    """`windows`, repeated if they have too few tokens."""
     return np.resize(windows, max(len(windows), -(-LEAST_TOKENS // width)))
 
 
@@ -47,7 +47,7 @@ def computed(
     compute: Callable[[NDArray[np.intp]], Result],
     device: torch.device,
 ) -> Iterator[tuple[NDArray[np.intp], Result]]:
-    """Each group with what `compute` gives of it; in halves where memory of `device` runs out."""
+    """Each group and its result of `compute`; groups are halved if `device` runs out of memory."""
     pending = groups[::-1]
     tried = None
     while pending:
@@ -70,7 +70,7 @@ def computed(
 
 
 class FrozenLayerCache:
-    """The lower layers of a model's encoder, whose states are kept from step to step.
+    """The lower layers of a model's encoder, with a cache of their hidden states.
 
     Windows of one width pass through them together, so that the states of a window do not depend
     on the windows beside it, as far as the processor rounds alike: what was kept equals what would

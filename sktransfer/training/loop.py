@@ -38,7 +38,7 @@ Given = TypeVar("Given", contravariant=True)
 
 
 class TrainingObjective(Protocol[Step]):
-    """What the loop trains on: the steps of an epoch, and the gradient of each.
+    """What the loop optimizes: the steps of an epoch and their gradients.
 
     Rows with targets are one objective (`RowObjective`), running text is another
     (`NextTokenObjective`, `MaskedObjective`). It knows neither optimizer nor schedule.
@@ -73,7 +73,7 @@ class TrainingObjective(Protocol[Step]):
 
 @runtime_checkable
 class SinglePass(Protocol[Given]):
-    """A objective most of whose steps are a single pass, which can be captured on a GPU."""
+    """An objective with steps of a single pass, which can be captured on a GPU."""
 
     def inputs(self, step: Given, token_budget: int, rng: np.random.Generator) -> Inputs | None:
         """What a step reads, on the CPU, or None where it is more than one pass.
@@ -109,7 +109,7 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: enough to go on as if it had never stopped.
+    """Progress of a training run, from which it can be resumed exactly.
 
     Attributes
     ----------
@@ -266,7 +266,7 @@ class _Run(Generic[Step]):
         self.resumed: Progress | None = None
 
     def resume(self, progress: Progress) -> None:
-        """Go on where an earlier run stood."""
+        """Resume an earlier run."""
         self.resumed = progress
         self.step_number = progress.step_number
         self.loss_curve = list(progress.loss_curve)
@@ -356,7 +356,7 @@ class _Run(Generic[Step]):
         return loss
 
     def _descend(self, step: Step) -> StepLoss:
-        """Go one step down the gradient, in smaller parts each time memory runs out."""
+        """Take one optimizer step, in smaller parts each time memory runs out."""
         generators = rng_state(self.device)
         seed = int(self.rng.integers(2**63))
         while True:

@@ -1,4 +1,4 @@
-"""The optimizer of a training run, and the weights that its passes multiply by."""
+"""The optimizer of a training run, and its copies of weights in lower precision."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Optimizer:
             group["lr"] = group["initial_lr"] * factor
 
     def step(self) -> None:
-        """Change the parameters by their gradients, which are gone then."""
+        """Update the parameters and clear their gradients."""
         nn.utils.clip_grad_norm_(self.parameters, _MAX_GRADIENT_NORM)
         self._adamw.step()
         self.clear()

@@ -1,4 +1,4 @@
-"""Rows with targets as a objective of the training loop."""
+"""The objective of the training loop for rows with targets."""
 
 from __future__ import annotations
 
