@@ -135,7 +135,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     out = Console()
     if not out.is_terminal:
         out = Console(width=max(out.width, _PLAIN_WIDTH))
-    # What would be refused at the end is refused before the minutes of fitting.
+    # Fail before the fits rather than after them.
     if arguments.output is not None:
         _make_folder(arguments.output)
     texts, labels = _load(arguments, out)

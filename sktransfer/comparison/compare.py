@@ -317,7 +317,7 @@ def _seconds_left(fits: list[_Fit], rows: list[Row]) -> float | None:
     """Estimated time of the remaining fits, from the same estimator at the nearest budget."""
     measured: dict[str, dict[int, float]] = {}
     for row in rows:
-        # One that failed is taken to fail again, at once.
+        # An estimator that failed is assumed to fail again immediately.
         seconds = 0.0
         if not row["error"]:
             seconds = row["fit_seconds"] + 2 * row["n_test"] / row["texts_per_second"]
@@ -328,7 +328,7 @@ def _seconds_left(fits: list[_Fit], rows: list[Row]) -> float | None:
             return None
         known = measured[fit.estimator]
         nearest = min(known, key=lambda n: abs(math.log(n / fit.n_labels)))
-        # Time grows more slowly than the labels: a fit has its fixed costs and least steps.
+        # Time grows more slowly than the number of labels: fits have fixed costs and minimum steps.
         total += known[nearest] * math.sqrt(fit.n_labels / nearest)
     return total
 

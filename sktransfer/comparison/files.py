@@ -17,7 +17,7 @@ FORMATS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 _WESTERN = "Windows-1252"
 _LEVEL = 2 / 3
 _MAX_CELL = 2**31 - 1
-# What a file is whose name promises something else, by its first bytes.
+# File types by their first bytes, for files with a misleading extension.
 _FOREIGN = {
     b"version https://git-lfs": "a Git LFS pointer, not the data: run `git lfs pull` to fetch it",
     b"<!doctype html": "an HTML page, not a table: download the file itself",
@@ -140,11 +140,11 @@ def _decode(path: Path, content: bytes, encoding: str | None) -> tuple[str, list
 
 def _detected(content: bytes) -> str:
     """The most likely encoding of bytes that are not UTF-8."""
-    # Imported where it is needed only: nearly every file is UTF-8.
+    # Imported only if needed, because nearly every file is UTF-8.
     import chardet
 
     if b"\0" not in content:
-        # Among many lines in plain English, a detector does not hear a few in another language.
+        # Among many lines of plain English, a detector misses a few lines in another language.
         content = b"\n".join(line for line in content.split(b"\n") if not line.isascii())
     era = chardet.EncodingEra.MODERN_WEB
     found = chardet.detect_all(content, encoding_era=era, ignore_threshold=True)

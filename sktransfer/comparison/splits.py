@@ -94,7 +94,7 @@ def draw_split(rows: UsableRows, n_test: int, rng: np.random.RandomState) -> Spl
     class; further copies of a text come last.
     """
     order = _stratified_order(rows.class_of_texts(), rng)
-    # Of unlike labels of a text the most frequent one comes first, to stand for its class.
+    # If copies of a text have different labels, the most frequent one comes first.
     majority = np.unique(rows.labels)[rows.class_of_texts()][rows.copy_of]
     by_text = np.lexsort((rows.labels != majority, rows.copy_of))
     members = np.split(by_text, np.cumsum(np.bincount(rows.copy_of))[:-1])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sktransfer.nn import AWDLSTM, LayerState, LMHead, LMHeadShape, LSTMDropout, frequency_cutoffs
 from sktransfer.nn.encoder import Encoder
 
-# A recurrent network has no longest text; windows as long as this never come.
+# A recurrent network has no maximum length; no window is ever this long.
 UNLIMITED = 1 << 20
 _CHUNK_TOKENS = 128
 

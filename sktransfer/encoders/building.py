@@ -37,7 +37,7 @@ def read_config(folder: Path) -> PreTrainedConfig:
                 f"encoder: transformers cannot read {folder / 'config.json'}. An architecture "
                 f"with code of its own is never run. ({first_line(error)})"
             ) from error
-    # Decoders would else keep keys and values for a continuation that never comes.
+    # Otherwise decoders would cache keys and values that are never used.
     config.use_cache = False
     return config
 

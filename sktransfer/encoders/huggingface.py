@@ -103,7 +103,7 @@ class HuggingFaceFolder:
         return encoder, tokenizer
 
 
-# Asked for at every pass, and a walk through all modules takes milliseconds.
+# Needed in every pass, and traversing all modules takes milliseconds.
 
 
 def _head_form(folder: Path) -> str | None:
@@ -236,7 +236,7 @@ def _position_limits(model: PreTrainedModel) -> Iterator[int]:
     for name, module in model.named_modules():
         if not (name.endswith("position_embeddings") and isinstance(module, nn.Embedding)):
             continue
-        # RoBERTa and its kin count positions from the padding's index on.
+        # RoBERTa and similar models count positions from the padding id plus one.
         if module.padding_idx is not None:
             yield module.num_embeddings - module.padding_idx - 1
 
@@ -258,7 +258,7 @@ def _convert_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     if not any((folder / name).is_file() for name in VOCABULARY_FILES):
-        # transformers would make an empty vocabulary up.
+        # transformers would create an empty vocabulary.
         raise ValueError(f"encoder: {folder} has no tokenizer.json and no other vocabulary.")
     with quiet_transformers():
         try:

@@ -75,7 +75,7 @@ class HuggingFaceEncoder(Encoder):
     ) -> dict[str, Tensor]:
         """Keyword arguments of the model."""
         inputs = {"input_ids": token_ids, "attention_mask": attention_mask.long()}
-        # RoBERTa and its kin have one type of token, others none.
+        # RoBERTa and similar models have a single token type, others none.
         if segment_ids is not None and getattr(self.model.config, "type_vocab_size", 0) > 1:
             inputs["token_type_ids"] = segment_ids
         return inputs
@@ -106,7 +106,7 @@ class HuggingFaceEncoder(Encoder):
         try:
             return read_packed(read, groups, first_position)
         except MaskedAttentionError:
-            # A sliding window needs a mask where the sequence, unlike the example, is longer.
+            # A sliding window needs a mask if the sequence, unlike the example, is longer than it.
             return None
 
     def embedding_modules(self) -> list[nn.Module]:

@@ -113,7 +113,7 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         fitted = self._copied()
         fitted.__dict__.update(attributes)
         fitted._remember_columns(X, n_columns)
-        # Another thread that predicts has the attributes of one fit or of the other.
+        # Another thread that predicts sees the attributes of one fit only.
         self.__dict__ = fitted.__dict__
         trim_memory()
         if interruption is not None:

@@ -328,7 +328,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
             else:
                 start = self._start(corpus)
             plan = replace(self._plan(start), n_epochs=1, schedule="constant", warmup_fraction=0.0)
-            # Without a checkpoint: it is over soon.
+            # No checkpoint, because it is short.
             job = PretrainingJob(
                 start, corpus, None, plan, self._language_task(), self._fit_parameters(), seed
             )

@@ -17,7 +17,7 @@ Constraints = dict[str, list[Any]]
 
 _MEMORY = [None, str, os.PathLike, joblib.Memory]
 
-# Of every estimator.
+# All estimators.
 TRAINING: Constraints = {
     "encoder": [str, os.PathLike, EncoderHandle],
     "max_length": [Interval(Integral, 8, None, closed="left")],
@@ -38,14 +38,14 @@ TRAINING: Constraints = {
     "verbose": ["verbose"],
 }
 
-# Of those that learn targets.
+# Estimators that learn targets.
 SUPERVISED: Constraints = {
     **TRAINING,
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "warm_start": ["boolean"],
 }
 
-# Of those that read rows of one or several texts.
+# Estimators of rows with one or several texts.
 TEXT: Constraints = {
     "pooling": [StrOptions(set(POOLINGS))],
     "long_texts": [StrOptions({"window", "truncate"})],
@@ -53,7 +53,7 @@ TEXT: Constraints = {
     "memory": _MEMORY,
 }
 
-# Of those that predict a target of a row of text.
+# Estimators that predict one target per row of text.
 PREDICTION: Constraints = {
     "pooling_layers": [Interval(Integral, 1, None, closed="left")],
     "lexical_weight": [Interval(Real, 0, 1, closed="both")],

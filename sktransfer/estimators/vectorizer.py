@@ -215,7 +215,7 @@ class TransferTextVectorizer(
 
     def _transform(self, X: Any) -> NDArray[np.float32]:
         texts = self._check_rows(X, reset=False)
-        # Features are what it is fitted for, as a step of searches over what comes behind.
+        # Stored in `memory`, for searches over later steps of a pipeline.
         features = self._predictor().features(texts, writes=True)
         return to_unit_length(features) if self.normalize else features
 

@@ -29,11 +29,11 @@ from sktransfer.runtime import check_folder, resolve_device, resolve_precision, 
 from sktransfer.tasks import Task
 from sktransfer.training import TrainingPlan
 
-# Fewer optimizer steps than these leave a fine-tune short of where it can get; more epochs than
-# the second bound only memorize. The rule behind max_epochs="auto".
+# The rule behind max_epochs="auto": with fewer optimizer steps a model is undertrained, and more
+# epochs than the second bound only memorize.
 _MIN_STEPS = 120
 _MIN_EPOCHS, _MAX_EPOCHS = 3, 24
-# Few rows are best compared with as many others as there are; more rows want more steps.
+# Few rows benefit from larger contrastive batches; more rows need more steps.
 _FEW_ROWS = 64
 _BATCH_OF_FEW, _BATCH_OF_MANY = 32, 16
 _HEAD_SCALE = 10.0

@@ -27,7 +27,7 @@ class _State:
 
     @property
     def n_bytes(self) -> int:
-        # The optimizer keeps two values of each.
+        # The optimizer keeps two values per parameter.
         return 3 * sum(value.nbytes for value in self.weights.values())
 
 

@@ -15,7 +15,7 @@ from sktransfer.runtime import cache, one_blas_thread, place_key
 from sktransfer.tasks import LinearWeights
 from sktransfer.training import EncodedDataset, pooled_features
 
-# Words and tokens are many more than rows: these are enough for the start that a probe is.
+# There are many more words and tokens than rows; this many are enough for a probe.
 _MAX_UNITS = 50_000
 
 

@@ -17,7 +17,7 @@ from sktransfer.inputs.texts import is_missing
 
 # The square of a larger number, or the sum of some such squares, is infinite.
 _LARGEST = 1e150
-# Up to here a float tells every integer from the next.
+# Up to this value, a float represents every integer exactly.
 _LARGEST_EXACT = 2**53
 
 

@@ -7,7 +7,7 @@ import narwhals as nw
 import numpy as np
 from scipy.sparse import issparse
 
-# A row of X: a text, or several, of which a form may allow some to be missing.
+# A row of X: one text, or several, some of which may be missing in some formats.
 Row = str | tuple[str | None, ...]
 
 

@@ -18,7 +18,7 @@ from sktransfer.nn import LanguageNetwork, LayerState
 from sktransfer.runtime import autocast, width_multiple
 from sktransfer.training.loop import StepLoss, TrainingObjective
 
-# Texts that a stream reads before it takes the next ones, where their number is not known.
+# Tokens per run of a stream if the total number of tokens is unknown.
 _RUN_TOKENS = 2048
 
 Step = TypeVar("Step")

@@ -32,7 +32,7 @@ from sktransfer.training import TrainingPlan, TrainingResult, train
 
 # Windows or token streams of a step.
 BATCH_SIZE = 32
-# A new head on a trained encoder has everything to learn.
+# A new head on a pretrained encoder starts from scratch.
 _NEW_HEAD_FACTOR = 10.0
 # What its bias starts from, and what counts for a token that is not among them.
 _COUNTED_TOKENS, _UNSEEN_COUNT = 1_000_000, 0.1

@@ -112,7 +112,7 @@ class WeightDropLSTM(nn.Module):
         found: tuple[Tensor, LayerState]
         with contextlib.ExitStack() as stack:
             if inputs.is_cuda:
-                # cuDNN warns of weights that do not lie side by side; ours never do.
+                # cuDNN warns about weights that are not contiguous; ours never are.
                 stack.enter_context(warnings.catch_warnings())
                 warnings.filterwarnings("ignore", message="RNN module weights")
             if self.training and self.weight_dropout:

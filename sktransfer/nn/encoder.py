@@ -138,7 +138,7 @@ class Encoder(nn.Module, ABC):
 
 def _empty_copy(template: Encoder, buffers: dict[str, Tensor]) -> Encoder:
     encoder = copy.deepcopy(template).to_empty(device="cpu")
-    # A state dict leaves out the buffers that are not persistent.
+    # A state dict does not contain non-persistent buffers.
     for name, buffer in encoder.named_buffers():
         buffer.copy_(buffers[name])
     return encoder

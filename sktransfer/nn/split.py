@@ -83,7 +83,7 @@ class _Wrapped(nn.Module):
         self.layer = (layer,)  # in a tuple it is not a part of this one
 
     def __getattr__(self, name: str) -> Any:
-        # Some models ask their layers for the kind of attention.
+        # Some models read the type of attention from their layers.
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -178,7 +178,7 @@ def _verified_halves(
         split = SplitEncoder(model, blocks, depth, n_outputs=n_outputs)
         again = split.upper(split.lower(example)[0], example)[0]
     except (AttributeError, TypeError) as error:
-        # A layer wanted more of the one below than its states, and was given None.
+        # A layer needs more than the states of the layer below, and got None.
         if "NoneType" not in str(error):
             raise
         return None

@@ -34,7 +34,7 @@ class AttentionCall:
     def is_plain(self) -> bool:
         """Whether each query head has its own keys and values, and no bias is trained."""
         shapes = (self.query.shape[:2], self.key.shape[:2], self.value.shape[:2])
-        # A bias of positions may be trained, too.
+        # A position bias may be trained, too.
         is_trained = self.attn_mask is not None and self.attn_mask.requires_grad
         is_alike = shapes[0] == shapes[1] == shapes[2]
         return self.query.ndim == 4 and is_alike and not (self.enable_gqa or is_trained)

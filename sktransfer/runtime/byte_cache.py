@@ -14,7 +14,7 @@ from sktransfer.runtime.locks import ForkSafeLock
 Value = TypeVar("Value")
 
 _DEFAULT_BYTES = 1 << 30
-# A dictionary entry, its key and the objects around a value.
+# Overhead per value: the dictionary entry, its key and wrapping objects.
 _ENTRY_BYTES = 400
 
 

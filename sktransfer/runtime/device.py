@@ -15,13 +15,13 @@ from sktransfer.runtime.attention import EfficientAttention
 from sktransfer.runtime.kernels import CPUTraining, cpu_kernels_enabled
 from sktransfer.runtime.torch_private import cpu_multiplies_bfloat16
 
-# Padded tokens of one pass. On a CPU, batches that fit its caches are read a third faster; for
-# training, a batch in one pass saves the second one. A GPU of 8 GB still holds a base-size encoder
-# with these; running out halves them anyway.
+# Padded tokens per pass. On a CPU, batches that fit into its caches are a third faster; in
+# training, one pass per batch saves a second one. A GPU with 8 GB still holds a base-size encoder
+# with these, and they are halved if memory runs out.
 _TRAINING_TOKENS = {"cpu": 8192, "mps": 8192, "cuda": 32768}
 _INFERENCE_TOKENS = {"cpu": 1024, "mps": 16384, "cuda": 32768}
 
-# Values of ONEDNN_MAX_CPU_ISA that keep oneDNN from a chip's bfloat16 instructions.
+# Values of ONEDNN_MAX_CPU_ISA that disable bfloat16 instructions in oneDNN.
 _ISA_WITHOUT_BFLOAT16 = frozenset(
     ("sse41", "avx", "avx2", "avx2_vnni", "avx2_vnni_2", "avx512_core", "avx512_core_vnni")
 )

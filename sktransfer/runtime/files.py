@@ -15,10 +15,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# Of Linux, from its fs.h and fcntl.h.
+# From Linux's fs.h and fcntl.h.
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
-# A process of another machine, which may have the same folder, cannot be asked whether it lives.
+# Another machine may share the folder, and its processes cannot be checked.
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 _SECONDS_OF_A_DAY = 86_400
 
@@ -81,7 +81,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
         _to_disk(folder.parent)
     finally:
-        # The old content, or what there is of the new one after an error.
+        # The old content, or the incomplete new one after an error.
         shutil.rmtree(new, ignore_errors=True)
 
 
@@ -121,7 +121,7 @@ def _to_disk(path: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        # Some file systems of a network have no such thing for folders.
+        # Some network file systems do not support this for folders.
         with contextlib.suppress(OSError):
             os.fsync(descriptor)
     finally:

@@ -108,7 +108,7 @@ class Graphs(Generic[Given]):
 
     def _capture(self, inputs: Given) -> _Captured[Given] | None:
         """The graph of a pass, or None if it cannot be captured now, or at all."""
-        # While it is captured, nobody else can draw from the generator of the device.
+        # During capture, no other thread can draw from the device's generator.
         if not generator_lock.try_acquire():
             return None
         usual, stream = torch.cuda.current_stream(self._device), _side_stream(str(self._device))
@@ -127,7 +127,7 @@ class Graphs(Generic[Given]):
         guard: Any = contextlib.nullcontext()
         if not self._is_proven:
             guard = _NoHostSync()  # type: ignore[no-untyped-call]
-        # Errors are those of this thread alone: others may predict meanwhile.
+        # Only errors of this thread count, because others may predict meanwhile.
         graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
         try:
             with guard:

@@ -134,7 +134,7 @@ def _draw(shape: torch.Size, p: float) -> tuple[Tensor, float]:
 
 
 def _kept(values: Tensor, keep: Tensor, factor: float) -> Tensor:
-    # Both ways, dropout is the same product.
+    # Forward and backward, dropout is the same product.
     return torch.ops.aten.native_dropout_backward(values, keep, factor)  # type: ignore[no-any-return]
 
 

@@ -57,7 +57,7 @@ _locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
 def _in_child() -> None:
     for lock in list(_locks):
         lock.open_in_child()
-    # PyTorch's threads are not there either, and a pass that waits for them would never end.
+    # PyTorch's threads do not exist in the child, and a pass would wait for them forever.
     torch.set_num_threads(1)
 
 

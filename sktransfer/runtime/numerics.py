@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-# Process-wide settings that move the results of matrix products. They are the caller's to make, and
-# none is written here; what was computed under other ones is told apart by them.
+# Process-wide settings that change the results of matrix products. They belong to the caller and
+# are never changed here; they are part of cache keys.
 _SWITCHES = (
     "mkldnn.enabled",
     "mkldnn.matmul.fp32_precision",

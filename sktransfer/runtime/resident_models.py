@@ -39,7 +39,7 @@ class _Copy:
         """Whether the weights of `module` are still those that were copied."""
         if self.owner() is not module:
             return False
-        # Far cheaper than to walk through the modules, at each prediction.
+        # Far cheaper than traversing the modules in each prediction.
         parts = (holder.get(name) for holder, name in self.places)
         return all(
             part is not None and part.data_ptr() == source.data_ptr() and part._version == version
@@ -226,7 +226,7 @@ class DeviceMemory:
             weakref.ref(module, forget),
             copy.deepcopy(module, memo).eval(),
             _places(module),
-            # They keep their storage from being given to others while the copy is found by it.
+            # They keep their storage from being reused while it identifies the copy.
             [part.detach() for part in parameters],
             [part._version for part in parameters],
             tensors,

@@ -24,10 +24,10 @@ from sktransfer.runtime.locks import ForkSafeLock
 Tensors = tuple[Tensor, ...]
 
 _KEY_BYTES = 16
-# The objects around the values of a tensor, as measured: more than the values of a short text.
+# Measured overhead per tensor, which exceeds the values of a short text.
 _TENSOR_BYTES = 600
 _ENDING = ".safetensors"
-# Each file is a mapping of the process, of which a system allows some ten thousands.
+# Each file is one memory mapping, and systems allow some tens of thousands per process.
 _MOST_FILES, _MOST_SHELVES = 32, 64
 
 # Columns of a file, and the first and last row of each key.
@@ -220,7 +220,7 @@ def _read(path: Path) -> _Places:
         if {name: _checksum(tensor) for name, tensor in tensors.items()} != checksums:
             return {}
         keys, bounds = tensors.pop("keys").numpy(), tensors.pop("bounds").tolist()
-    # Whatever a damaged file makes of its reader.
+    # Any error that a damaged file may cause.
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError):
         return {}
     columns = tuple(tensors[name] for name in sorted(tensors))

@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from sktransfer.runtime.locks import ForkSafeLock
 
-# The limit is one for the process: of two blocks that overlap in time, the second would take the
-# first one's limit for what to go back to.
+# The limit applies to the process: if two blocks overlapped, the second would restore the limit of
+# the first.
 _turn = ForkSafeLock()
 
 

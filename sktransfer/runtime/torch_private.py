@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 _aten = torch.ops.aten
-# Operators for which the host waits; the last two only with masks, or between devices.
+# Operators that make the host wait; the last two only with masks, or between devices.
 SYNCHRONIZING = frozenset(
     [
         *(_aten._local_scalar_dense, _aten.equal, _aten.nonzero, _aten.masked_select),

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _MAX_ITER = 1000
-# Of fewer, the CPU has the solution before a GPU has been asked often enough.
+# Smaller problems are solved faster on the CPU than they are launched on a GPU.
 _FEW_PRODUCTS = 4_000_000
 
 

@@ -17,7 +17,7 @@ from sktransfer.inputs import EncodedRows
 from sktransfer.tasks.logistic import logistic_regression
 from sktransfer.tasks.protocol import LinearWeights
 
-# Odds of a label that all rows have, or none, before any regularization would speak.
+# Bound on the odds of a label that all rows have, or none.
 _CONSTANT_SCORE = 5.0
 
 

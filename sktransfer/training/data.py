@@ -82,5 +82,5 @@ class EncodedDataset:
 
 def _sortable(key: tuple[Row, Any]) -> tuple[Any, Any]:
     row, target = key
-    # A missing text cannot be compared with one that is there.
+    # A missing text cannot be compared with a string.
     return row if isinstance(row, str) else tuple(text or "" for text in row), target

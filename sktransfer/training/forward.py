@@ -72,7 +72,7 @@ def launch_features(
     Small passes of a model that `is_fixed`, whose weights never change again, are captured on a
     GPU.
     """
-    # A model at rest is left alone: other threads may predict with it.
+    # A model in eval mode is not touched, because other threads may predict with it.
     modes = {module: True for module in model.modules() if module.training}
     if modes:
         model.eval()
@@ -147,7 +147,7 @@ class _Pass:
         missing = np.array([i for i in range(len(rows.lengths)) if i not in known], dtype=np.intp)
         groups = [missing[group] for group in self._groups(rows.lengths[missing])]
         if self.is_joined:
-            # No more than a window may have: buffers of an encoder may be as long as that.
+            # At most the length of a window, because an encoder's buffers may end there.
             limit = min(self.model.encoder.max_length, token_budget(self.device, training=False))
             groups = _packs(groups, rows.lengths, limit)
         if self.frozen is not None:
@@ -219,7 +219,7 @@ class _Pass:
         rows = self.rows
         several = enough_windows(windows, int(rows.lengths[windows].max()))
         if self.graphs is not None and len(several) <= _FEW_WINDOWS:
-            # A power of two, so that there are few shapes to capture.
+            # A power of two, to limit the number of captured shapes.
             several = np.resize(several, 1 << (len(several) - 1).bit_length())
             multiple = width_multiple(self.device, self.dtype, captured=True)
             batch = collate_windows(rows, several, self.pad_id, multiple=multiple)
@@ -258,7 +258,7 @@ class _Pass:
         if self.kept is None:
             return []
         pooled = zip(rows.pool_start.tolist(), rows.pool_stop.tolist(), strict=True)
-        # None: the window is pooled, which is another thing than a window without units.
+        # None means that the window is pooled, in contrast to a window without units.
         positions: list[bytes | None] = [None] * len(rows.lengths)
         if rows.units is not None and rows.units.position is not None:
             parts = np.split(rows.units.position, rows.units.start[1:-1])

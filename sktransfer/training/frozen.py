@@ -27,7 +27,7 @@ from sktransfer.runtime import (
 
 Result = TypeVar("Result")
 
-# Of fewer tokens a matrix product may take another path, and end in other last digits.
+# With fewer tokens, matrix products may use another kernel that rounds differently.
 LEAST_TOKENS = 16
 
 
@@ -60,7 +60,7 @@ def computed(
         else:
             yield group, result
             continue
-        # Outside of the except block, so that the frames of the failed pass are gone.
+        # Outside of the except block, so that the frames of the failed pass are released.
         if device_memory.make_room(device) or len(group) == 1:
             pending.append(group)
             tried = group

@@ -165,7 +165,7 @@ class BestWeights:
     def restore(self, model: nn.Module) -> None:
         """Put the copied weights back into `model`."""
         for name, parameter in model.named_parameters():
-            # Not written in place: a frozen one may be shared.
+            # Not in place, because frozen weights may be shared.
             parameter.data = self._weights[name].to(parameter.device)
 
 
@@ -373,7 +373,7 @@ class _Run(Generic[Step]):
                 if not is_out_of_memory(error):
                     raise
                 message = str(error)
-            # Outside of the except block, so that the frames of the failed pass are gone.
+            # Outside of the except block, so that the frames of the failed pass are released.
             self.optimizer.clear()
             set_rng_state(generators, self.device)
             trim_memory()

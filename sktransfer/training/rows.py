@@ -144,7 +144,7 @@ class RowObjective:
         is_fixed = not trains and self.auxiliary is None and self.data.encoded.units is None
         self._fixed = None
         if is_fixed:
-            # A copy, for what is made in inference mode cannot be trained on.
+            # A copy, because tensors from inference mode cannot be used in training.
             self._fixed = pooled_features(self.model, self.data.encoded, pad_id, **place).clone()
             self.model.eval()  # on features that do not change, the head trains without dropout
         frozen = FrozenLayerCache.below(
