@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import importlib.metadata
 import os
 import platform
@@ -10,23 +11,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+# The first two multiply bfloat16.
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 
+
+@functools.cache
 def cpu_model() -> str:
-    """Model of the processor, and whether it multiplies bfloat16 (and oneDNN may use that)."""
-    import torch
-
-    from sktransfer.runtime import resolve_precision
-
-    model = platform.processor() or platform.machine()
+    """Model of the processor, its widest instructions, and a limit on those that are used."""
+    fields: dict[str, str] = {}
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    dtype = resolve_precision("auto", torch.device("cpu"), training=True)
-    kind = "with" if dtype is torch.bfloat16 else "without"
+            name, _, value = line.partition(":")
+            fields.setdefault(name.strip(), value.strip())
+    flags = fields.get("flags", "").split()
+    widest = [name for name in INSTRUCTIONS if name in flags][:1]
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
-    return f"{model}, {kind} bfloat16" + (f", ONEDNN_MAX_CPU_ISA={limit}" if limit else "")
+    limits = [f"ONEDNN_MAX_CPU_ISA={limit}"] if limit else []
+    model = fields.get("model name") or platform.processor() or platform.machine()
+    return ", ".join([model, *widest, *limits])
 
 
 def versions() -> str:

@@ -20,7 +20,7 @@ import numpy as np
 OURS = "sktransfer"
 
 
-PADDED = "transformers, one padded pass"
+PADDED = "transformers, padded"
 
 
 N_FOLDS = 5
@@ -62,8 +62,11 @@ PREDICT_SET = "20newsgroups_strict"
 PREDICT_BATCH = 32
 
 
-# Texts per call of `calls`, and how many texts are predicted in all at least.
-CALL_SIZES = (1, 4, 16, 64, 500)
+# Calls of `calls`: the set, and the texts per call. Small calls are repeated with other texts.
+CALLS = {
+    **{f"questions, {size} per call": ("trec6", size) for size in (1, 4, 16, 64, 500)},
+    "posts, 200 per call": (PREDICT_SET, 200),
+}
 
 
 CALL_TEXTS = 64
@@ -364,20 +367,20 @@ def newsgroups(size: int, tokenizer: Any) -> _data.Rows:
     return _data.Rows([texts[place] for place in places], rows.labels[places])
 
 
-def fitted_predictor(job: Job) -> Any:
+def fitted_predictor(job: Job, name: str) -> Any:
     """A classifier whose predictions cost what any other's do: what was learned plays no part."""
     import resources
 
-    few = _data.draw("trec6" if job.part == "calls" else PREDICT_SET, "8", 0)
+    few = _data.draw(name, "8", 0)
     model = our_classifier(job, max_epochs=0, max_length=resources.MAX_LENGTH)
     return model.fit(few.texts, few.labels)
 
 
-def onnx_reader(job: Job) -> Callable[[list[str]], Any]:
+def onnx_reader(job: Job, name: str) -> Callable[[list[str]], Any]:
     """Labels from ONNX Runtime, texts of like length together; tokenizing is in it."""
     import onnxruntime
 
-    model = fitted_predictor(job)
+    model = fitted_predictor(job, name)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = job.threads
     with tempfile.TemporaryDirectory() as folder:
@@ -410,7 +413,8 @@ def sentence_encoder(job: Job) -> Any:
 
 
 def padded_reader() -> Callable[[list[str]], Any]:
-    """A bare forward pass over batches padded to their longest text; tokenizing is in it."""
+    """Bare forward passes over batches padded to their longest text; tokenizing is in it."""
+    import resources
     import torch
     from transformers import AutoModel, AutoTokenizer
 
@@ -421,19 +425,27 @@ def padded_reader() -> Callable[[list[str]], Any]:
         with torch.inference_mode():
             for start in range(0, len(texts), PREDICT_BATCH):
                 batch = texts[start : start + PREDICT_BATCH]
-                model(**tokenizer(batch, padding=True, truncation=True, return_tensors="pt"))
+                inputs = tokenizer(
+                    batch,
+                    padding=True,
+                    truncation=True,
+                    max_length=resources.MAX_LENGTH,
+                    return_tensors="pt",
+                )
+                model(**inputs)
 
     return read
 
 
-def reader(job: Job) -> Callable[[list[str]], Any]:
+def reader(job: Job, name: str) -> Callable[[list[str]], Any]:
+    """Function that reads texts of the set `name` with the system of the job."""
     from sktransfer.runtime import set_cache_budget
 
     set_cache_budget(0)
     if job.system == "onnxruntime":
-        return onnx_reader(job)
+        return onnx_reader(job, name)
     if job.system.startswith(OURS):
-        return fitted_predictor(job).predict
+        return fitted_predictor(job, name).predict
     if job.system == PADDED:
         return padded_reader()
     encoder = sentence_encoder(job)
@@ -445,7 +457,7 @@ def measure_predict(job: Job) -> list[Measured]:
     from transformers import AutoTokenizer
 
     rows = newsgroups(job.size, AutoTokenizer.from_pretrained(_systems.encoder_folder()))
-    read = reader(job)
+    read = reader(job, PREDICT_SET)
     read(rows.texts[:PREDICT_BATCH])
     with timed(job, len(rows.texts), len(rows.texts)) as measured:
         found = read(rows.texts)
@@ -457,11 +469,18 @@ def measure_predict(job: Job) -> list[Measured]:
 
 
 def measure_calls(job: Job) -> list[Measured]:
-    """Calls with `job.size` questions each, one after the other, until there are enough."""
-    texts = _data.load("trec6", "test").texts
+    """Calls with `job.size` texts each, one after the other, until there are enough."""
+    from transformers import AutoTokenizer
+
+    name, _ = CALLS[job.setting]
     n_calls = max(1, CALL_TEXTS // job.size)
+    if name == PREDICT_SET:
+        tokenizer = AutoTokenizer.from_pretrained(_systems.encoder_folder())
+        texts = newsgroups(n_calls * job.size, tokenizer).texts
+    else:
+        texts = _data.load(name, "test").texts
     calls = [texts[start : start + job.size] for start in range(0, n_calls * job.size, job.size)]
-    read = reader(job)
+    read = reader(job, name)
     for call in calls:
         read(call)
     with timed(job, job.size, sum(map(len, calls))) as measured:

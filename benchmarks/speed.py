@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from _processes import child_environment
-from _provenance import cpu_model, provenance, versions
-from _speed_parts import CALL_SIZES, FINETUNE_LENGTHS, N_CS, N_FOLDS, NEEDS, PARTS, PREDICT_SET, Job
+from _provenance import commit, cpu_model, provenance, versions
+from _speed_parts import CALLS, FINETUNE_LENGTHS, N_CS, N_FOLDS, NEEDS, PARTS, PREDICT_SET, Job
 from _speed_report import markdown
 from label_budgets import read_rows
 
@@ -59,6 +59,7 @@ COLUMNS = (
     "date",
     "command",
     "versions",
+    "commit",
 )
 
 
@@ -113,6 +114,7 @@ def as_row(job: Job, found: dict[str, Any]) -> dict[str, Any]:
         "threads": job.threads,
         **provenance(),
         "versions": all_versions(),
+        "commit": commit(),
     }
 
 
@@ -175,7 +177,7 @@ def settings(part: str, arguments: argparse.Namespace) -> list[tuple[str, int, i
         size = rows or 500
         return [(f"{PREDICT_SET}, {size} texts", size, 0)]
     if part == "calls":
-        return [(f"questions, {size} per call", size, 0) for size in CALL_SIZES]
+        return [(setting, size, 0) for setting, (_, size) in CALLS.items()]
     if part == "growth":
         return [(f"{size} texts", size, 0) for size in arguments.sizes]
     return [(f"{arguments.fits} searches", arguments.fits, 0)]

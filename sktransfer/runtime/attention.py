@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,11 +57,30 @@ class AttentionCall:
         return functional.scaled_dot_product_attention(**vars(self))
 
 
+class _AttentionMode(TorchFunctionMode, ABC):
+    """Replaces PyTorch's attention in the block, in this thread alone."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is functional.scaled_dot_product_attention:
+            return self._attend(AttentionCall(*args, **(kwargs or {})))
+        return func(*args, **(kwargs or {}))
+
+    @abstractmethod
+    def _attend(self, call: AttentionCall) -> Tensor:
+        """What the call gives."""
+
+
 class MaskedAttentionError(Exception):
     """A layer attends with a mask over a packed sequence."""
 
 
-class PackedAttention(TorchFunctionMode):
+class PackedAttention(_AttentionMode):
     """Attention within each window of a packed sequence in the block, in this thread alone.
 
     Parameters
@@ -78,17 +98,6 @@ class PackedAttention(TorchFunctionMode):
     def __init__(self, shapes: Sequence[tuple[int, int]]) -> None:
         super().__init__()
         self._shapes = shapes
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        if func is functional.scaled_dot_product_attention:
-            return self._attend(AttentionCall(*args, **(kwargs or {})))
-        return func(*args, **(kwargs or {}))
 
     def _attend(self, call: AttentionCall) -> Tensor:
         if call.attn_mask is not None:
@@ -110,7 +119,7 @@ class PackedAttention(TorchFunctionMode):
         ]
 
 
-class EfficientAttention(TorchFunctionMode):
+class EfficientAttention(_AttentionMode):
     """Attends by PyTorch's memory-efficient kernel in the block, in this thread alone.
 
     In half precision PyTorch chooses cuDNN's on recent GPUs, which spends a fifth of a second on a
@@ -122,17 +131,6 @@ class EfficientAttention(TorchFunctionMode):
         super().__init__()
         self._mask: Tensor | None = None
         self._bias: Tensor | None = None
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        if func is functional.scaled_dot_product_attention:
-            return self._attend(AttentionCall(*args, **(kwargs or {})))
-        return func(*args, **(kwargs or {}))
 
     def _attend(self, call: AttentionCall) -> Tensor:
         mask, n_keys = call.attn_mask, call.key.shape[-2]

@@ -17,7 +17,7 @@ from sktransfer.inputs import EncodedRows
 from sktransfer.tasks.logistic import logistic_regression
 from sktransfer.tasks.protocol import LinearWeights
 
-# Bound on the odds of a label that all rows have, or none.
+# Log-odds of a label that all rows have; of one that none has, its negative.
 _CONSTANT_SCORE = 5.0
 
 

@@ -125,10 +125,9 @@ class _Pass:
         self.vectors: Tensor | None = None
         self.graphs: Graphs[Batch] | None = None
         # In bfloat16, oneDNN would compile code for each number of tokens.
-        is_float = device.type == "cpu" and self.multiple == 1
-        self.is_joined = (
-            is_float and self.frozen is None and model.encoder.max_length >= LEAST_TOKENS
-        )
+        needs_no_padding = device.type == "cpu" and self.multiple == 1
+        is_long_enough = model.encoder.max_length >= LEAST_TOKENS
+        self.is_joined = needs_no_padding and is_long_enough and self.frozen is None
         self.can_pack = self.is_joined
         self.keys = self._keys()
         self.missing: list[int] = []

@@ -195,13 +195,19 @@ def test_packed_windows_have_the_states_of_windows_apart(case, n_layers):
     encoder, _ = handle.load()
     generator = torch.Generator().manual_seed(0)
     shapes = [(2, 7), (1, 5), (3, 2)]
-    groups = [(torch.randint(4, 64, shape, generator=generator), None) for shape in shapes]
+    groups = [
+        (
+            torch.randint(4, 64, shape, generator=generator),
+            torch.randint(0, 2, shape, generator=generator),
+        )
+        for shape in shapes
+    ]
     n_layers = min(n_layers, len(encoder.layers()))
     with torch.no_grad():
         packed = encoder.packed(groups, n_layers)
         assert (packed is None) is (type(model).__name__ in NOT_PACKED)
-        for (token_ids, _), found in zip(groups, packed or [], strict=packed is not None):
-            apart = encoder(token_ids, torch.ones_like(token_ids), n_layers)
+        for (token_ids, segments), found in zip(groups, packed or [], strict=packed is not None):
+            apart = encoder(token_ids, torch.ones_like(token_ids), n_layers, segments)
             torch.testing.assert_close(found, apart, rtol=1e-4, atol=1e-5)
 
 
