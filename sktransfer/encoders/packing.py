@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from sktransfer.nn import eval_mode
 from sktransfer.runtime.attention import MaskedAttentionError, PackedAttention
 
 Group = tuple[Tensor, Tensor | None]
@@ -57,10 +58,11 @@ def first_position_of(
     if model not in _first_positions:
         found = None
         if "position_ids" in inspect.signature(model.forward).parameters:
-            example = _example(model)
-            alone = [read_alone(token_ids) for token_ids, _ in example]
-            candidates = (0, pad_id + 1)
-            found = next((n for n in candidates if _is_equal(read, example, alone, n)), None)
+            with torch.no_grad(), eval_mode(model):
+                example = _example(model)
+                alone = [read_alone(token_ids) for token_ids, _ in example]
+                candidates = (0, pad_id + 1)
+                found = next((n for n in candidates if _is_equal(read, example, alone, n)), None)
         _first_positions[model] = found
     return _first_positions[model]
 

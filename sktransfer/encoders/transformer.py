@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import json
@@ -23,7 +24,7 @@ from sktransfer.encoders.lm_heads import (
 from sktransfer.encoders.packing import Group, first_position_of, read_packed
 from sktransfer.nn import Encoder, EncoderFiles
 from sktransfer.nn.split import SplitEncoder, halves_of, token_states
-from sktransfer.runtime.attention import MaskedAttentionError
+from sktransfer.runtime.attention import MaskedAttentionError, Unpadding
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -66,15 +67,49 @@ class HuggingFaceEncoder(Encoder):
         n_layers: int = 1,
         segment_ids: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        # The state below a layer is what the layer is given.
-        tops = self.layers()[len(self.layers()) + 1 - n_layers :]
-        return token_states(self.model, tops, self.inputs(token_ids, attention_mask, segment_ids))
+        inputs = self.inputs(token_ids, attention_mask, segment_ids)
+        return token_states(self.model, self._tops(n_layers), inputs)
+
+    def unpadded(
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor,
+        n_layers: int = 1,
+        segment_ids: Tensor | None = None,
+        *,
+        multiple: int = 1,
+    ) -> tuple[Tensor, ...]:
+        unpadding = self.unpadding(attention_mask, multiple)
+        if unpadding is not None:
+            inputs = self.inputs(token_ids, attention_mask, segment_ids, unpadding)
+            # A sliding window needs a mask if the sequence, unlike the example, is longer than it.
+            with contextlib.suppress(MaskedAttentionError), unpadding:
+                layers = token_states(self.model, self._tops(n_layers), inputs)
+                return tuple(map(unpadding.windows, layers))
+        return self(token_ids, attention_mask, n_layers, segment_ids)  # type: ignore[no-any-return]
+
+    def unpadding(self, attention_mask: Tensor, multiple: int = 1) -> Unpadding | None:
+        n_tokens = int(attention_mask.sum())
+        is_full = n_tokens == attention_mask.numel() and n_tokens % multiple == 0
+        if is_full or self._first_position() is None:
+            return None
+        return Unpadding(attention_mask, multiple)
 
     def inputs(
-        self, token_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor | None = None
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor,
+        segment_ids: Tensor | None = None,
+        unpadding: Unpadding | None = None,
     ) -> dict[str, Tensor]:
         """Keyword arguments of the model."""
-        inputs = {"input_ids": token_ids, "attention_mask": attention_mask.long()}
+        inputs = {}
+        if unpadding is not None:
+            token_ids = unpadding.sequence(token_ids)
+            attention_mask = torch.ones_like(token_ids)
+            segment_ids = None if segment_ids is None else unpadding.sequence(segment_ids)
+            inputs["position_ids"] = unpadding.positions() + (self._first_position() or 0)
+        inputs |= {"input_ids": token_ids, "attention_mask": attention_mask.long()}
         # RoBERTa and similar models have a single token type, others none.
         if segment_ids is not None and getattr(self.model.config, "type_vocab_size", 0) > 1:
             inputs["token_type_ids"] = segment_ids
@@ -88,26 +123,36 @@ class HuggingFaceEncoder(Encoder):
         return halves_of(self.model, lists[0] if len(lists) == 1 else None, depth, example)
 
     def packed(self, groups: Sequence[Group], n_layers: int = 1) -> list[tuple[Tensor, ...]] | None:
-        tops = self.layers()[len(self.layers()) + 1 - n_layers :]
-
-        def read(
-            token_ids: Tensor, segment_ids: Tensor | None, position_ids: Tensor
-        ) -> tuple[Tensor, ...]:
-            inputs = self.inputs(token_ids, torch.ones_like(token_ids), segment_ids)
-            return token_states(self.model, tops, inputs | {"position_ids": position_ids})
-
-        def read_alone(token_ids: Tensor) -> Tensor:
-            return self(token_ids, torch.ones_like(token_ids))[0]  # type: ignore[no-any-return]
-
-        pad_id = pad_id_of(self.model.config)
-        first_position = first_position_of(self.model, read, read_alone, pad_id)
+        first_position = self._first_position()
         if first_position is None:
             return None
+        read = functools.partial(self._read_sequence, n_layers)
         try:
             return read_packed(read, groups, first_position)
         except MaskedAttentionError:
             # A sliding window needs a mask if the sequence, unlike the example, is longer than it.
             return None
+
+    def _first_position(self) -> int | None:
+        """Position id of the first token of a window; None if windows cannot share a sequence."""
+
+        def read_alone(token_ids: Tensor) -> Tensor:
+            return self(token_ids, torch.ones_like(token_ids))[0]  # type: ignore[no-any-return]
+
+        read = functools.partial(self._read_sequence, 1)
+        return first_position_of(self.model, read, read_alone, pad_id_of(self.model.config))
+
+    def _read_sequence(
+        self, n_layers: int, token_ids: Tensor, segment_ids: Tensor | None, position_ids: Tensor
+    ) -> tuple[Tensor, ...]:
+        inputs = self.inputs(token_ids, torch.ones_like(token_ids), segment_ids)
+        inputs["position_ids"] = position_ids
+        return token_states(self.model, self._tops(n_layers), inputs)
+
+    def _tops(self, n_layers: int) -> list[nn.Module]:
+        """Layers that are given the states below the last ones."""
+        # The state below a layer is what the layer is given.
+        return self.layers()[len(self.layers()) + 1 - n_layers :]
 
     def embedding_modules(self) -> list[nn.Module]:
         return input_modules(self.model)

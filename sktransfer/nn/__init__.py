@@ -7,7 +7,7 @@ from sktransfer.nn.language import LanguageNetwork
 from sktransfer.nn.lm_head import LMHead, LMHeadShape, frequency_cutoffs
 from sktransfer.nn.model import PretrainedState, TransferModel, own_weights
 from sktransfer.nn.pooling import POOLINGS, pick_tokens, pool_tokens, pool_windows, pooled_size
-from sktransfer.nn.split import SplitEncoder
+from sktransfer.nn.split import SplitEncoder, eval_mode
 
 __all__ = [
     "AWDLSTM",
@@ -23,6 +23,7 @@ __all__ = [
     "PretrainedState",
     "SplitEncoder",
     "TransferModel",
+    "eval_mode",
     "frequency_cutoffs",
     "own_weights",
     "pick_tokens",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sktransfer.nn.lm_head import LMHead
 from sktransfer.nn.split import SplitEncoder
+from sktransfer.runtime.attention import Unpadding
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,34 @@ class Encoder(nn.Module, ABC):
     def token_embedding(self) -> nn.Embedding:
         """The table (n_tokens, embedding_size) of token vectors."""
 
+    def unpadding(self, attention_mask: Tensor, multiple: int = 1) -> Unpadding | None:
+        """How to leave out the padding of a batch; None if it has none or it must be read."""
+        return None
+
+    def unpadded(
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor,
+        n_layers: int = 1,
+        segment_ids: Tensor | None = None,
+        *,
+        multiple: int = 1,
+    ) -> tuple[Tensor, ...]:
+        """What `forward` gives, but zero at padding if the architecture allows leaving it out.
+
+        The tokens computed are filled up to a `multiple`.
+        """
+        states: tuple[Tensor, ...] = self(token_ids, attention_mask, n_layers, segment_ids)
+        return states
+
     def inputs(
-        self, token_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor | None = None
+        self,
+        token_ids: Tensor,
+        attention_mask: Tensor,
+        segment_ids: Tensor | None = None,
+        unpadding: Unpadding | None = None,
     ) -> dict[str, Tensor]:
-        """Inputs of the two parts of `split`."""
+        """Inputs of the two parts of `split`, of the padded batch or its sequence."""
         return {}
 
     def split(self, depth: int) -> SplitEncoder | None:

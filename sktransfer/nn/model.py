@@ -98,12 +98,16 @@ class TransferModel(nn.Module):
         self.n_skipped = n_skipped
         self.pretrained = None
 
-    def states(self, batch: WindowBatch) -> tuple[Tensor, ...]:
-        """States (n_windows, n_tokens, hidden_size) of the encoder's last layers, top first."""
-        n_wanted = self.n_skipped + self.n_layers
-        layers: tuple[Tensor, ...] = self.encoder(
-            batch.token_ids, batch.attention_mask, n_wanted, batch.segment_ids
-        )
+    def states(self, batch: WindowBatch, multiple: int | None = None) -> tuple[Tensor, ...]:
+        """States (n_windows, n_tokens, hidden_size) of the encoder's last layers, top first.
+
+        With a `multiple`, padding is left out where the encoder can do without, and tokens are
+        filled up to that multiple.
+        """
+        inputs = (batch.token_ids, batch.attention_mask, self.n_skipped + self.n_layers)
+        if multiple is not None:
+            return self.encoder.unpadded(*inputs, batch.segment_ids, multiple=multiple)
+        layers: tuple[Tensor, ...] = self.encoder(*inputs, batch.segment_ids)
         return layers
 
     def window_features(

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+
+@contextlib.contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Let all parts of `model` compute as in prediction in the block.
+
+    A model in eval mode is not touched, because other threads may predict with it.
+    """
+    training = [module for module in model.modules() if module.training]
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def token_states(
@@ -168,23 +185,18 @@ def halves_of(
 def _verified_halves(
     model: nn.Module, blocks: nn.ModuleList, depth: int, example: dict[str, Tensor]
 ) -> SplitEncoder | None:
-    modes = {module: module.training for module in model.modules() if module.training}
-    if modes:
-        model.eval()
     try:
-        outputs: list[Any] = []
-        whole = _replaced(model, {blocks[0]: _Kept(blocks[0], outputs)})(**example)[0]
-        n_outputs = len(outputs[0]) if isinstance(outputs[0], tuple) else None
-        split = SplitEncoder(model, blocks, depth, n_outputs=n_outputs)
-        again = split.upper(split.lower(example)[0], example)[0]
+        with eval_mode(model):
+            outputs: list[Any] = []
+            whole = _replaced(model, {blocks[0]: _Kept(blocks[0], outputs)})(**example)[0]
+            n_outputs = len(outputs[0]) if isinstance(outputs[0], tuple) else None
+            split = SplitEncoder(model, blocks, depth, n_outputs=n_outputs)
+            again = split.upper(split.lower(example)[0], example)[0]
     except (AttributeError, TypeError) as error:
         # A layer needs more than the states of the layer below, and got None.
         if "NoneType" not in str(error):
             raise
         return None
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     return split if torch.equal(whole, again) else None
 
 

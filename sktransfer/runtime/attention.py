@@ -1,4 +1,4 @@
-"""Attention: the arguments that PyTorch's takes, a kernel for GPUs, and packed sequences."""
+"""Attention: the arguments that PyTorch's takes, a kernel for GPUs, and sequences of windows."""
 
 from __future__ import annotations
 
@@ -117,6 +117,70 @@ class PackedAttention(_AttentionMode):
             part.unflatten(1, shape).transpose(0, 1)
             for part, shape in zip(parts, self._shapes, strict=True)
         ]
+
+
+class Unpadding(_AttentionMode):
+    """The tokens of padded windows in one sequence, so that linear layers and norms skip padding.
+
+    In the block, in this thread alone, attention is restricted to each window, for which its
+    queries, keys and values are padded. So is what ModernBERT does (Warner et al. 2024,
+    arXiv:2412.13663, section 2.1.2), without a kernel of its own.
+
+    Parameters
+    ----------
+    attention_mask : Tensor of shape (n_windows, n_tokens)
+        1 at a token, 0 at padding.
+    multiple : int, default=1
+        The sequence is filled up to a multiple of it with tokens that belong to no window.
+
+    Raises
+    ------
+    MaskedAttentionError
+        If a layer attends with a mask, which is as wide as the sequence.
+    """
+
+    def __init__(self, attention_mask: Tensor, multiple: int = 1) -> None:
+        super().__init__()
+        self._is_token = attention_mask.bool()
+        self._places = self._is_token.flatten().nonzero()[:, 0]
+        self._n_filler = -len(self._places) % multiple
+        self._mask = None if self._is_token.all() else self._is_token[:, None, None]
+
+    def sequence(self, values: Tensor) -> Tensor:
+        """Lay `values` (n_windows, n_tokens, ...) side by side: (1, n_tokens_in_all, ...)."""
+        tokens = values.flatten(0, 1).index_select(0, self._places)
+        return self.filled_up(tokens)
+
+    def filled_up(self, tokens: Tensor) -> Tensor:
+        """The sequence of the tokens of all windows (n_tokens_in_all, ...)."""
+        if self._n_filler:
+            tokens = torch.cat([tokens, tokens.new_zeros(self._n_filler, *tokens.shape[1:])])
+        return tokens[None]
+
+    def windows(self, sequence: Tensor) -> Tensor:
+        """Padded windows (n_windows, n_tokens, ...) of a sequence, zero at padding."""
+        tokens = sequence[0, : len(self._places)]
+        places = tokens.new_zeros(self._is_token.numel(), *tokens.shape[1:])
+        placed: Tensor = places.index_copy(0, self._places, tokens)
+        return placed.view(*self._is_token.shape, *tokens.shape[1:])
+
+    def positions(self) -> Tensor:
+        """Position of each token of the sequence within its window."""
+        n_windows, n_tokens = self._is_token.shape
+        positions = torch.arange(n_tokens, device=self._places.device)
+        return self.sequence(positions.expand(n_windows, n_tokens))
+
+    def _attend(self, call: AttentionCall) -> Tensor:
+        if call.attn_mask is not None:
+            raise MaskedAttentionError
+        query, key, value = (
+            self.windows(part.transpose(1, 2)).transpose(1, 2)
+            for part in (call.query, call.key, call.value)
+        )
+        # Padding follows the tokens, and causal attention does not see it.
+        mask = None if call.is_causal else self._mask
+        padded = replace(call, query=query, key=key, value=value, attn_mask=mask).by_pytorch()
+        return self.sequence(padded.transpose(1, 2)).transpose(1, 2)
 
 
 class EfficientAttention(_AttentionMode):

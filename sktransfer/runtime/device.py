@@ -150,6 +150,16 @@ def width_multiple(device: torch.device, dtype: torch.dtype, *, captured: bool =
     return 8 if device.type == "cpu" and dtype is torch.bfloat16 else 1
 
 
+def sequence_multiple(device: torch.device, dtype: torch.dtype) -> int | None:
+    """Multiple of tokens to which a training step without padding is filled up, or None.
+
+    A GPU trains on padded batches, whose shapes come again.
+    """
+    if device.type != "cpu":
+        return None
+    return 32 if dtype is torch.bfloat16 else 1
+
+
 def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """`tensor` on `device`, without waiting for what that has yet to do."""
     if device.type == "cuda" and tensor.device.type == "cpu":

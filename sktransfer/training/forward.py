@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable, Hashable
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from sktransfer.inputs import EncodedRows
 from sktransfer.inputs.batches import Batch, collate_windows, split_by_tokens, split_by_width
-from sktransfer.nn import TransferModel, pool_windows
+from sktransfer.nn import TransferModel, eval_mode, pool_windows
 from sktransfer.runtime import (
     Graphs,
     TensorCache,
@@ -69,21 +70,14 @@ def launch_features(
 ) -> Callable[[], Tensor]:
     """Launch the passes of `pooled_features`; the function returned waits for their result.
 
-    Small passes of a model that `is_fixed`, whose weights never change again, are captured on a
-    GPU.
+    A model that `is_fixed` is in eval mode and its weights never change again; small passes of it
+    are captured on a GPU.
     """
-    # A model in eval mode is not touched, because other threads may predict with it.
-    modes = {module: True for module in model.modules() if module.training}
-    if modes:
-        model.eval()
     forward_pass = _Pass(model, rows, pad_id, device, dtype, writes)
     if is_fixed and device.type == "cuda":
         forward_pass.graphs = _graphs_of(model, device, dtype)
-    try:
+    with contextlib.nullcontext() if is_fixed else eval_mode(model):
         forward_pass.start()
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     return forward_pass.row_features
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from sktransfer.runtime import (
     token_budget,
     width_multiple,
 )
+from sktransfer.runtime.attention import MaskedAttentionError
 
 Result = TypeVar("Result")
 
@@ -150,16 +152,23 @@ class FrozenLayerCache:
         if self._own.has_folder or n_bytes < cache.budget // 2:
             self._window_states(rows, np.arange(len(rows.lengths)))
 
-    def token_states(self, batch: Batch, rows: EncodedRows) -> tuple[Tensor, ...]:
-        """What ``model.states(batch)`` gives; `batch` consists of windows of `rows`."""
-        encoder = self.model.encoder
+    def token_states(
+        self, batch: Batch, rows: EncodedRows, multiple: int | None = None
+    ) -> tuple[Tensor, ...]:
+        """What ``model.states(batch, multiple)`` gives; `batch` consists of windows of `rows`."""
+        encoder, mask = self.model.encoder, batch.attention_mask
         windows = self._window_states(rows, batch.windows)
-        shape = (*batch.token_ids.shape, windows[0].shape[1])
-        lower = torch.zeros(shape, dtype=windows[0].dtype)
+        n_wanted = self.model.n_skipped + self.model.n_layers
+        unpadding = None if multiple is None else encoder.unpadding(mask, multiple)
+        if unpadding is not None:
+            inputs = encoder.inputs(batch.token_ids, mask, batch.segment_ids, unpadding)
+            lower = unpadding.filled_up(torch.cat(windows))
+            with contextlib.suppress(MaskedAttentionError), unpadding:
+                return tuple(map(unpadding.windows, self.split.upper(lower, inputs, n_wanted)))
+        lower = torch.zeros(*mask.shape, windows[0].shape[1], dtype=windows[0].dtype)
         for place, states in enumerate(windows):
             lower[place, : len(states)] = states
-        inputs = encoder.inputs(batch.token_ids, batch.attention_mask, batch.segment_ids)
-        n_wanted = self.model.n_skipped + self.model.n_layers
+        inputs = encoder.inputs(batch.token_ids, mask, batch.segment_ids)
         return self.split.upper(lower.to(self.device), inputs, n_wanted)
 
     def _window_states(self, rows: EncodedRows, windows: NDArray[np.integer]) -> list[Tensor]:

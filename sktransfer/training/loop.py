@@ -29,7 +29,7 @@ from sktransfer.training.parameters import (
     freeze_all_but,
     trainable_stack,
 )
-from sktransfer.training.schedules import schedule_factor
+from sktransfer.training.schedules import LearningRate
 
 _STEPS_BETWEEN_CHECKS = 16
 
@@ -223,7 +223,8 @@ def train(
         result.loss_curve.extend(progress.loss_curve)
     try:
         try:
-            for epoch in range(len(result.loss_curve), plan.n_epochs):
+            while len(result.loss_curve) < run.learning_rate.n_epochs:
+                epoch = len(result.loss_curve)
                 loss = run.epoch(epoch)
                 result.loss_curve.append(loss)
                 if on_epoch_end(epoch, loss):
@@ -257,7 +258,7 @@ class _Run(Generic[Step]):
         self.working = WorkingWeights(model.encoder, objective.dtype)
         self.graphs: Graphs[Inputs] = Graphs(device, self._pass)
         self.token_budget = token_budget(device, training=True)
-        self.n_steps = plan.n_epochs * objective.n_steps
+        self.learning_rate = LearningRate(plan, objective.n_steps)
         self.step_number = 0
         self.present = 0
         self.n_unfrozen = 0
@@ -270,6 +271,7 @@ class _Run(Generic[Step]):
         self.resumed = progress
         self.step_number = progress.step_number
         self.loss_curve = list(progress.loss_curve)
+        self.learning_rate.watch(self.loss_curve)
         self.optimizer.load(progress.optimizer)
         self.rng.bit_generator.state = progress.order_state
 
@@ -296,6 +298,7 @@ class _Run(Generic[Step]):
                 self.on_step_end(self.step_number, take)
         self._check_finite(total)
         self.loss_curve.append(float(total) / max(count, 1))
+        self.learning_rate.watch(self.loss_curve)
         return self.loss_curve[-1]
 
     def check_last_step(self) -> None:
@@ -346,10 +349,7 @@ class _Run(Generic[Step]):
             )
 
     def _step(self, step: Step) -> StepLoss:
-        factor = schedule_factor(
-            self.plan.schedule, self.step_number, self.n_steps, self.plan.warmup_fraction
-        )
-        self.optimizer.set_rates(factor)
+        self.optimizer.set_rates(self.learning_rate.factor(self.step_number))
         loss = self._descend(step)
         self.step_number += 1
         self.last_step = step

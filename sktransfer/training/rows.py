@@ -18,6 +18,7 @@ from sktransfer.runtime import (
     autocast,
     moved,
     rng_state,
+    sequence_multiple,
     set_rng_state,
     width_multiple,
     window_multiple,
@@ -273,10 +274,11 @@ class RowObjective:
     ) -> tuple[Tensor, Tensor | None]:
         """Features of a batch, and the batch's share of the auxiliary loss."""
         with autocast(self.device, self.dtype, training=True):
+            multiple = sequence_multiple(self.device, self.dtype)
             if self._frozen is None:
-                states = self.model.states(batch)
+                states = self.model.states(batch, multiple)
             else:
-                states = self._frozen.token_states(batch, self.data.encoded)
+                states = self._frozen.token_states(batch, self.data.encoded, multiple)
             features = self.model.features(batch, states)
             if self.auxiliary is None or extra is None:
                 return features, None

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-SCHEDULES = ("linear", "slanted_triangular", "cosine", "constant")
+from sktransfer.training.parameters import TrainingPlan
+
+SCHEDULES = ("adaptive", "linear", "slanted_triangular", "cosine", "constant")
 
 # Ratio of the largest to the smallest rate in ULMFiT's slanted triangle.
 _SLANT_RATIO = 32
+# The loss has stopped falling when an epoch adds at most this share of the fall until then.
+_LEAST_PROGRESS = 0.02
+# Epochs in which an adaptive training then ends, per epoch until then.
+_ENDING = 0.5
 
 
 def schedule_factor(schedule: str, step: int, n_steps: int, warmup_fraction: float) -> float:
@@ -15,8 +23,8 @@ def schedule_factor(schedule: str, step: int, n_steps: int, warmup_fraction: flo
 
     Every schedule rises linearly over the first ``warmup_fraction`` of the steps.
     ``"slanted_triangular"`` then falls to 1/32 of the peak, from which it also starts (Howard
-    and Ruder 2018, section 3.2), ``"linear"`` and ``"cosine"`` fall to zero, ``"constant"``
-    stays.
+    and Ruder 2018, section 3.2), ``"linear"``, ``"adaptive"`` and ``"cosine"`` fall to zero,
+    ``"constant"`` stays.
     """
     warmup_steps = math.ceil(warmup_fraction * n_steps)
     if step < warmup_steps:
@@ -29,6 +37,89 @@ def schedule_factor(schedule: str, step: int, n_steps: int, warmup_fraction: flo
     if schedule == "cosine":
         return 0.5 * (1.0 - math.cos(math.pi * remaining))
     return _slanted(remaining) if schedule == "slanted_triangular" else remaining
+
+
+class LearningRate:
+    """Factor on the learning rate of each step of a training, and the epochs that it takes.
+
+    Parameters
+    ----------
+    plan : TrainingPlan
+        Schedule, warmup and most epochs.
+    steps_per_epoch : int
+        Optimizer steps of an epoch.
+    """
+
+    def __init__(self, plan: TrainingPlan, steps_per_epoch: int) -> None:
+        self.n_epochs = plan.n_epochs
+        self._plan, self._steps_per_epoch = plan, steps_per_epoch
+        self._ending: Ending | None = None
+
+    def watch(self, loss_curve: Sequence[float]) -> None:
+        """End an adaptive training early if the mean losses of its epochs say so."""
+        if self._plan.schedule != "adaptive" or self._plan.gradual_unfreezing:
+            return
+        ending = early_ending(loss_curve)
+        if ending is not None and ending.end < self._plan.n_epochs:
+            self._ending, self.n_epochs = ending, ending.end
+
+    def factor(self, step: int) -> float:
+        """Factor at optimizer step `step`, from 0."""
+        if self._ending is None:
+            return self._planned(step)
+        start = self._ending.start * self._steps_per_epoch
+        end = self._ending.end * self._steps_per_epoch
+        return self._planned(start) * (end - step) / (end - start)
+
+    def _planned(self, step: int) -> float:
+        n_steps = self._plan.n_epochs * self._steps_per_epoch
+        return schedule_factor(self._plan.schedule, step, n_steps, self._plan.warmup_fraction)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """When an adaptive training ends because its loss has stopped falling.
+
+    Attributes
+    ----------
+    start : int
+        Number of epochs after which the rate falls linearly from where it is.
+    end : int
+        Number of epochs after which it is zero.
+    """
+
+    start: int
+    end: int
+
+
+def early_ending(loss_curve: Sequence[float]) -> Ending | None:
+    """When an adaptive training ends, or None as long as its loss falls.
+
+    The loss has stopped falling when an epoch lowers it by at most a fiftieth of what all epochs
+    until then have. The training then goes on for half as many epochs as there were.
+
+    Parameters
+    ----------
+    loss_curve : sequence of float
+        Mean loss of each epoch until now.
+
+    Returns
+    -------
+    Ending or None
+        Once there is one, longer curves with the same beginning have the same.
+
+    Examples
+    --------
+    >>> from sktransfer.training import early_ending
+    >>> early_ending([1.0, 0.5, 0.3])
+    >>> early_ending([1.0, 0.5, 0.3, 0.299])
+    Ending(start=4, end=6)
+    """
+    for n_done in range(2, len(loss_curve) + 1):
+        *before, present = loss_curve[:n_done]
+        if min(before) - present <= _LEAST_PROGRESS * (before[0] - min(*before, present)):
+            return Ending(n_done, n_done + math.ceil(_ENDING * n_done))
+    return None
 
 
 def _slanted(proportion: float) -> float:

@@ -211,16 +211,68 @@ def test_packed_windows_have_the_states_of_windows_apart(case, n_layers):
             torch.testing.assert_close(found, apart, rtol=1e-4, atol=1e-5)
 
 
+def padded_windows():
+    """More tokens than any of these models has positions."""
+    generator = torch.Generator().manual_seed(0)
+    token_ids, segments = torch.randint(4, 64, (2, 7, 13), generator=generator)
+    lengths = torch.tensor([13, 2, 7, 5, 13, 9, 1])
+    mask = (torch.arange(13) < lengths[:, None]).long()
+    return token_ids * mask, mask, (segments > 30).long() * mask
+
+
+def gradients_of(encoder, states, mask):
+    encoder.zero_grad()
+    sum((part * mask[..., None]).square().sum() for part in states).backward()
+    return {name: part.grad for name, part in encoder.named_parameters() if part.grad is not None}
+
+
+@pytest.mark.parametrize("multiple", [1, 32])
+def test_without_padding_states_and_gradients_are_the_same(case, multiple):
+    handle, model, _ = case
+    encoder, _ = handle.load()
+    token_ids, mask, segments = padded_windows()
+    n_layers = min(2, len(encoder.layers()))
+    unpadding = encoder.unpadding(mask, multiple)
+    assert (unpadding is None) is (type(model).__name__ in NOT_PACKED)
+    if unpadding is not None:
+        n_tokens = encoder.inputs(token_ids, mask, segments, unpadding)["input_ids"].shape[1]
+        assert n_tokens == {1: 50, 32: 64}[multiple]
+    expected = encoder(token_ids, mask, n_layers, segments)
+    wanted = gradients_of(encoder, expected, mask)
+    found = encoder.unpadded(token_ids, mask, n_layers, segments, multiple=multiple)
+    for part, other in zip(found, expected, strict=True):
+        places = mask.bool()
+        torch.testing.assert_close(part[places], other[places], rtol=1e-4, atol=1e-5)
+    for name, gradient in gradients_of(encoder, found, mask).items():
+        torch.testing.assert_close(gradient, wanted[name], rtol=1e-3, atol=1e-3, msg=name)
+
+
+def test_without_padding_there_is_nothing_to_leave_out(tmp_path):
+    encoder, _ = saved(tmp_path, transformers.BertConfig(**WIDTH)).load()
+    mask = torch.ones(4, 8)
+    assert encoder.unpadding(mask) is None
+    assert encoder.unpadding(mask, 32) is None
+    assert encoder.unpadding(mask[:3], 32) is not None
+    encoder.train()  # which layers can share a sequence is seen without their dropout
+    assert encoder.unpadding(torch.tensor([[1, 1], [1, 0]])) is not None
+    assert all(part.training for part in encoder.modules())
+
+
 def test_no_packing_beyond_a_sliding_window(tmp_path):
     arguments = CASES["modernbert"][1] | {"local_attention": 26}
-    model = transformers.AutoModel.from_config(transformers.ModernBertConfig(**arguments))
-    model.save_pretrained(tmp_path)
-    write_tokenizer(tmp_path)
-    encoder, _ = resolve_encoder(tmp_path).load()
+    encoder, _ = saved(tmp_path, transformers.ModernBertConfig(**arguments)).load()
     ids = torch.arange(4, 36)
     with torch.no_grad():
         assert encoder.packed([(ids[:6].view(1, 6), None), (ids[:4].view(1, 4), None)]) is not None
         assert encoder.packed([(ids[:14].view(2, 7), None), (ids[:4].view(1, 4), None)]) is None
+    token_ids, mask, _ = padded_windows()
+    assert torch.equal(encoder.unpadded(token_ids, mask)[0], encoder(token_ids, mask)[0])
+
+
+def saved(folder, config):
+    transformers.AutoModel.from_config(config).eval().save_pretrained(folder)
+    write_tokenizer(folder)
+    return resolve_encoder(folder)
 
 
 def test_no_layer_without_a_module_list():

@@ -20,6 +20,8 @@ from sktransfer.training import (
     TrainingResult,
     train,
 )
+from sktransfer.training.loop import StepLoss
+from sktransfer.training.optimizer import Optimizer
 from sktransfer.training.rows import MAX_TRAINING_WINDOWS
 from tests.toys import ToyEncoder, letter_rows, toy_model
 from tests.training.test_parameters import PLAN
@@ -269,3 +271,59 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(last_step: int) -> None:
     assert kept["progress"].step_number == last_step
     torch.testing.assert_close(weights_of(stopped), weights_of(whole), rtol=0, atol=0)
     assert resumed.loss_curve == expected.loss_curve
+
+
+class Plateau:
+    """An objective whose loss falls in the first epochs only."""
+
+    dtype = torch.float32
+    n_steps = 4
+
+    def __init__(self, model: TransferModel, losses: list[float]) -> None:
+        self.model, self.losses, self.rates, self.n_done = model, losses, [], 0
+
+    def epoch(self, rng):
+        self.n_done += 1
+        return iter(range(self.n_steps))
+
+    def state(self):
+        return []
+
+    def gradient(self, step, token_budget, rng):
+        weights = self.model.head.linear.weight
+        weights.grad = torch.zeros_like(weights)
+        loss = self.losses[min(self.n_done, len(self.losses)) - 1]
+        return StepLoss(torch.tensor(loss), 1)
+
+    def sample_loss(self, step, rng):
+        return torch.tensor(0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_epochs"),
+    [
+        ({}, 6),
+        ({"schedule": "linear"}, 12),
+        ({"n_epochs": 3}, 3),
+        ({"gradual_unfreezing": True}, 12),
+    ],
+)
+def test_an_adaptive_training_ends_when_the_loss_has_stopped_falling(
+    changes, n_epochs, monkeypatch
+) -> None:
+    model = toy_model()
+    plan = replace(FIT, n_epochs=12, schedule="adaptive", warmup_fraction=0.0)
+    objective = Plateau(model, [3.0, 2.0, 1.0, 1.0])
+    rates: list[float] = []
+    monkeypatch.setattr(Optimizer, "set_rates", lambda self, factor: rates.append(factor))
+    result = train(
+        model,
+        objective,
+        replace(plan, **changes),
+        device=CPU,
+        rng=np.random.default_rng(0),
+        on_epoch_end=lambda epoch, loss: False,
+    )
+    assert len(result.loss_curve) == n_epochs
+    assert len(rates) == 4 * n_epochs
+    assert rates[-1] == pytest.approx(rates[-2] / 2), "to zero after the last step"

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from sktransfer.training import SCHEDULES, schedule_factor
+from sktransfer.training import SCHEDULES, early_ending, schedule_factor
+from sktransfer.training.schedules import Ending, LearningRate
+from tests.training.test_parameters import PLAN
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -40,3 +44,47 @@ def test_linear_and_cosine_end_near_zero_and_constant_does_not() -> None:
     assert last["slanted_triangular"] == pytest.approx(1 / 32, rel=0.5)
     assert last["constant"] == 1.0
     assert schedule_factor("constant", 0, 100, 0.0) == 1.0
+
+
+ADAPTIVE = replace(PLAN, n_epochs=10, schedule="adaptive", warmup_fraction=0.0)
+
+
+@pytest.mark.parametrize(
+    ("losses", "ending"),
+    [
+        ([], None),
+        ([1.0], None),
+        ([3.0, 2.0, 1.0], None),
+        ([3.0, 2.0, 1.98], (3, 5)),  # of a fall of 1.02 this is less than a fiftieth
+        ([3.0, 2.0, 1.97], None),
+        ([3.0, 2.0, 1.98, 1.0, 0.5], (3, 5)),  # what was decided stays
+        ([3.0, 2.0, 2.5], (3, 5)),
+        ([1.0, 2.0], (2, 3)),
+        ([1.0, 1.0], (2, 3)),
+    ],
+)
+def test_a_training_ends_when_its_loss_has_stopped_falling(losses, ending) -> None:
+    assert early_ending(losses) == (None if ending is None else Ending(*ending))
+    shifted = [5 + 7 * loss for loss in losses]
+    assert early_ending(shifted) == early_ending(losses), "whatever the unit of the loss"
+
+
+def test_the_rate_falls_to_zero_from_where_it_is() -> None:
+    rate = LearningRate(ADAPTIVE, 4)
+    linear = [1 - step / 40 for step in range(40)]
+    assert [rate.factor(step) for step in range(40)] == pytest.approx(linear)
+    rate.watch([3.0, 2.0, 1.0, 0.99])
+    assert rate.n_epochs == 6
+    steps = range(16, 24)
+    assert [rate.factor(step) for step in steps] == pytest.approx(
+        [linear[16] * (24 - step) / 8 for step in steps]
+    )
+
+
+@pytest.mark.parametrize("changes", [{"schedule": "linear"}, {"gradual_unfreezing": True}, {}])
+def test_other_trainings_take_the_epochs_that_were_planned(changes) -> None:
+    rate = LearningRate(replace(ADAPTIVE, **changes), 4)
+    before = [rate.factor(step) for step in range(40)]
+    rate.watch([3.0, 3.0] if changes else [float(-n) for n in range(6)] + [-5.01])
+    assert rate.n_epochs == 10, "also if the early end would be the late one"
+    assert [rate.factor(step) for step in range(40)] == before
