@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, Self
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -62,6 +63,7 @@ def compare(
     n_repeats: int = 3,
     test_size: float | int | None = None,
     random_state: int | np.random.RandomState | None = 0,
+    n_jobs: int | None = None,
     progress: Callable[[ComparisonProgress], None] | None = None,
 ) -> ComparisonResult:
     """Compare classifiers on the same splits with increasing numbers of labels.
@@ -89,8 +91,13 @@ def compare(
         Rows of the test set, or their share. None takes a quarter of the rows, at most 400.
     random_state : int, RandomState or None, default=0
         Seed of the draws, and of the default estimators.
+    n_jobs : int or None, default=None
+        Fits that run at the same time, in processes that share the processors; None is one, unless
+        in a :obj:`joblib.parallel_config` context, -1 one per processor. Each fit then takes
+        longer than alone, which its seconds show.
     progress : callable, default=None
-        Called with a :class:`ComparisonProgress` before each fit and at the end.
+        Called with a :class:`ComparisonProgress` before each fit, or with several jobs after
+        each, and at the end.
 
     Returns
     -------
@@ -146,7 +153,12 @@ def compare(
         for budget, n_labels in sizes.items()
         for name in estimators
     ]
-    _run(fits, estimators, X, labels, splits, result, progress)
+    jobs = [
+        delayed(_measured)(fit.n_labels, estimators[fit.estimator], X, labels, splits[fit.repeat])
+        for fit in fits
+    ]
+    measured = Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="n_jobs")(jobs)
+    _run(fits, measured, result, progress)
     return result
 
 
@@ -162,31 +174,24 @@ class _Fit:
 
 def _run(
     fits: list[_Fit],
-    estimators: Mapping[str, Any],
-    X: Any,
-    labels: NDArray[Any],
-    splits: list[Split],
+    measured: Iterator[tuple[Row, Exception | None]],
     result: ComparisonResult,
     progress: Callable[[ComparisonProgress], None] | None,
 ) -> None:
-    """Run the fits one by one and append a row to `result` for each."""
+    """Append the rows of the fits, as they come, to `result`."""
     errors: list[Exception] = []
     with _interrupt_flag() as interrupted:
         try:
             for done, fit in enumerate(fits):
                 _report(progress, fits, done, result.rows)
-                split = splits[fit.repeat]
-                train, test = split.train[: fit.n_labels], split.test
-                try:
-                    row = _fit_and_score(estimators[fit.estimator], X, labels, train, test)
-                except Exception as error:  # noqa: BLE001 - what it raises is what it measured
-                    errors.append(error)
-                    row = {**dict.fromkeys(METRICS, math.nan), "error": _in_one_line(error)}
+                row, error = next(measured)
                 # Some estimators, such as scikit-learn's MLPClassifier, answer Ctrl-C by ending
                 # their training: what they score then says nothing about them.
                 if interrupted.is_set():
                     raise KeyboardInterrupt
-                result.rows.append({**asdict(fit), "n_test": len(test), "error": "", **row})
+                if error is not None:
+                    errors.append(error)
+                result.rows.append({**asdict(fit), **row})
             _report(progress, fits, len(fits), result.rows)
         except KeyboardInterrupt:
             result.interrupted = True
@@ -247,6 +252,18 @@ class SingleThreadedSearch(GridSearchCV):
         with one_blas_thread():
             super().fit(X, y, **params)
         return self
+
+
+def _measured(
+    n_labels: int, estimator: Any, X: Any, labels: NDArray[Any], split: Split
+) -> tuple[Row, Exception | None]:
+    """Row of a fit to the first labels of a split, and its error."""
+    train, test = split.train[:n_labels], split.test
+    row: Row = {"n_test": len(test), "error": ""}
+    try:
+        return row | _fit_and_score(estimator, X, labels, train, test), None
+    except Exception as error:  # noqa: BLE001 - what it raises is what it measured
+        return row | {**dict.fromkeys(METRICS, math.nan), "error": _in_one_line(error)}, error
 
 
 def _fit_and_score(

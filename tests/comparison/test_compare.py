@@ -248,6 +248,17 @@ def test_ctrl_c_keeps_the_completed_fits_only(swallow):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_several_jobs_measure_the_same():
+    def scores(n_jobs):
+        estimators = {**cheap(), "broken": LogisticRegression(C=-1.0)}
+        found = compare(*make_texts(), estimators, budgets=[12], n_repeats=2, n_jobs=n_jobs)
+        (note,) = found.notes
+        assert note.startswith("broken failed at 12 labels in 2 repeats: InvalidParameterError")
+        return [{k: v for k, v in r.items() if "second" not in k} for r in found.rows]
+
+    np.testing.assert_equal(scores(2), scores(None))
+
+
 def test_runs_in_another_thread():
     results = []
     thread = threading.Thread(
