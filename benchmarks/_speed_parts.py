@@ -341,6 +341,7 @@ def measure_finetune(job: Job) -> list[Measured]:
     if job.system.startswith(OURS):
         model = our_classifier(
             job,
+            trainable_layers=None,
             max_epochs=FINETUNE_EPOCHS,
             batch_size=BATCH_SIZE,
             max_length=FINETUNE_LENGTHS[name],

@@ -27,8 +27,12 @@ OTHER = "other"
 CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "TREC-6, head only": ("trec6", 1000, {"max_epochs": 0}),
     "TREC-6, top two layers": ("trec6", 1000, {"trainable_layers": 2, "max_epochs": 3}),
-    "TREC-6, all layers": ("trec6", 1000, {"max_epochs": 3}),
-    "20 Newsgroups, all layers": ("20newsgroups_strict", 200, {"max_epochs": 1}),
+    "TREC-6, all layers": ("trec6", 1000, {"trainable_layers": None, "max_epochs": 3}),
+    "20 Newsgroups, all layers": (
+        "20newsgroups_strict",
+        200,
+        {"trainable_layers": None, "max_epochs": 1},
+    ),
 }
 
 

@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         help="labels to train on; 'all' is the whole training part (default: 50,200,all)",
     )
     add("--repeats", type=_count, default=3, metavar="N", help="draws to average over (default: 3)")
+    add("--jobs", type=_count, metavar="N", help="fits at the same time (default: 1)")
     add("--seed", type=int, default=0, metavar="N", help="seed of the draws (default: 0)")
     add("--encoder", metavar="NAME", help="encoder of TransferTextClassifier (default: its own)")
     add(
@@ -155,6 +156,7 @@ def _compare(arguments: argparse.Namespace) -> int:
             budgets=arguments.budgets,
             n_repeats=arguments.repeats,
             random_state=arguments.seed,
+            n_jobs=arguments.jobs,
             progress=progress,
         )
     _show(result, out)

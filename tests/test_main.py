@@ -228,3 +228,11 @@ def test_the_real_command_and_ctrl_c(tmp_path):
     assert "Note: Interrupted after 3 of 100 fits." in out
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir())
+
+
+def test_several_jobs(cheap, reviews, capsys):
+    assert run(reviews, "--budgets", "10", "--repeats", 2, "--jobs", 2) == 0
+    assert "[4/4]" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(reviews, "--jobs", 0)
+    assert "'0' is not a number of at least 1" in capsys.readouterr().err

@@ -67,7 +67,7 @@ class TransferAnswerExtractor(BaseTransferEstimator):
         encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
         *,
         max_length: int = 256,
-        trainable_layers: int | Literal["all"] | None = None,
+        trainable_layers: int | Literal["all", "auto"] | None = None,
         gradual_unfreezing: bool = False,
         max_epochs: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",

@@ -40,7 +40,7 @@ class BaseTransferEstimator(BaseEncoderEstimator):
         encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
         *,
         max_length: int = 128,
-        trainable_layers: int | Literal["all"] | None = None,
+        trainable_layers: int | Literal["all", "auto"] | None = None,
         gradual_unfreezing: bool = False,
         max_epochs: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",

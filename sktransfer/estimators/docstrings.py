@@ -47,9 +47,10 @@ memory : None, str, path or joblib.Memory
     them in any case (see `sktransfer.runtime.set_cache_budget`).
 max_length : int
     Maximum number of tokens of a window, bounded by what the encoder can read.
-trainable_layers : int, "all" or None
+trainable_layers : int, "auto", "all" or None
     Number of layers to fine-tune, counted from the top: None is all layers but the embeddings,
-    ``"all"`` includes them, 0 leaves the encoder frozen.
+    ``"all"`` includes them, 0 leaves the encoder frozen. ``"auto"`` is the upper two thirds, or all
+    for at most 64 rows and with gradual unfreezing.
 gradual_unfreezing : bool
     Whether layers are unfrozen one by one from the top, one per epoch (Howard and
     Ruder, 2018).

@@ -41,6 +41,7 @@ TRAINING: Constraints = {
 # Estimators that learn targets.
 SUPERVISED: Constraints = {
     **TRAINING,
+    "trainable_layers": [*TRAINING["trainable_layers"], StrOptions({"auto"})],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "warm_start": ["boolean"],
 }

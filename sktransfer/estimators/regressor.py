@@ -76,7 +76,7 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         lm_weight: float = 0.0,
         memory: str | os.PathLike[str] | joblib.Memory | None = None,
         max_length: int = 128,
-        trainable_layers: int | Literal["all"] | None = None,
+        trainable_layers: int | Literal["all", "auto"] | None = None,
         gradual_unfreezing: bool = False,
         max_epochs: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",

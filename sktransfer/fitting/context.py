@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -36,6 +37,9 @@ _MIN_EPOCHS, _MAX_EPOCHS = 3, 24
 # Few rows benefit from larger contrastive batches; more rows need more steps.
 _FEW_ROWS = 64
 _BATCH_OF_FEW, _BATCH_OF_MANY = 32, 16
+# The share of the layers that trainable_layers="auto" trains on more rows than few. The lowest
+# ones gain nothing there, and cost as much as the others.
+_UPPER_LAYERS = 2 / 3
 _HEAD_SCALE = 10.0
 _HEAD_DROPOUT = 0.1
 
@@ -59,7 +63,7 @@ class FitParameters:
     adapt_epochs: int = 0
     lm_weight: float = 0.0
     memory: str | os.PathLike[str] | joblib.Memory | None = None
-    trainable_layers: int | Literal["all"] | None = None
+    trainable_layers: int | Literal["all", "auto"] | None = None
     gradual_unfreezing: bool = False
     max_epochs: int | Literal["auto"] = "auto"
     batch_size: int | Literal["auto"] = "auto"
@@ -106,9 +110,16 @@ class FitParameters:
             weight_decay=self.weight_decay,
             schedule=self.schedule,
             warmup_fraction=self.warmup_fraction,
-            trainable_layers=self.trainable_layers,
+            trainable_layers=self._trained(n_rows, len(encoder.layers())),
             gradual_unfreezing=self.gradual_unfreezing,
         )
+
+    def _trained(self, n_rows: int, n_layers: int) -> int | Literal["all"] | None:
+        if self.trainable_layers != "auto":
+            return self.trainable_layers
+        if self.gradual_unfreezing or n_rows <= _FEW_ROWS:
+            return None
+        return math.ceil(_UPPER_LAYERS * n_layers)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from sktransfer.encoders import SplitEncoder
 from sktransfer.inputs import EncodedRows
 from sktransfer.inputs.batches import Batch, collate_windows, split_by_width
-from sktransfer.nn import PretrainedState, TransferModel
+from sktransfer.nn import Encoder, PretrainedState, TransferModel
 from sktransfer.runtime import (
     TensorCache,
     autocast,
@@ -29,6 +29,8 @@ from sktransfer.runtime.attention import MaskedAttentionError
 
 Result = TypeVar("Result")
 
+# Of fewer than half of the layers, states are kept if they take no more than this.
+_FEW_BYTES = 2**28
 # With fewer tokens, matrix products may use another kernel that rounds differently.
 LEAST_TOKENS = 16
 
@@ -69,6 +71,11 @@ def computed(
         else:
             half = len(group) // 2
             pending += [group[half:], group[:half]]
+
+
+def _n_bytes(encoder: Encoder, rows: EncodedRows) -> int:
+    """Size of one layer's states of all windows."""
+    return 4 * encoder.hidden_size * int(rows.lengths.sum())
 
 
 class FrozenLayerCache:
@@ -116,6 +123,7 @@ class FrozenLayerCache:
         n_frozen: int,
         pad_id: int,
         *,
+        rows: EncodedRows | None = None,
         later: Sequence[int] = (),
         device: torch.device,
         dtype: torch.dtype,
@@ -124,14 +132,19 @@ class FrozenLayerCache:
         """As many of the lowest `n_frozen` layers as are still pretrained and not pooled, or None.
 
         States above the numbers of layers in `later` are kept on the way. A GPU computes them
-        faster than it is given them.
+        faster than it is given them, and those of a few layers are only worth keeping for a
+        training on `rows`, if they are few.
         """
         if pretrained is None or device.type == "cuda":
             return None
         encoder = model.encoder
+        n_layers = len(encoder.layers())
         n_above = max(1, model.n_skipped + model.n_layers - 1)
-        depth = min(n_frozen, pretrained.depth, len(encoder.layers()) - n_above)
-        split = encoder.split(depth) if depth > 0 else None
+        depth = min(n_frozen, pretrained.depth, n_layers - n_above)
+        is_worth_it = 2 * depth >= n_layers
+        if rows is not None:
+            is_worth_it |= _n_bytes(encoder, rows) <= _FEW_BYTES
+        split = encoder.split(depth) if depth > 0 and is_worth_it else None
         if split is None:
             return None
         kept = {
@@ -146,9 +159,7 @@ class FrozenLayerCache:
 
     def read_ahead(self, rows: EncodedRows) -> None:
         """Compute what can be kept of all windows, in larger groups than those of a step."""
-        encoder = self.model.encoder
-        n_bytes = 4 * encoder.hidden_size * int(rows.lengths.sum())
-        n_bytes *= len(self.kept)
+        n_bytes = len(self.kept) * _n_bytes(self.model.encoder, rows)
         if self._own.has_folder or n_bytes < cache.budget // 2:
             self._window_states(rows, np.arange(len(rows.lengths)))
 

@@ -149,7 +149,13 @@ class RowObjective:
             self._fixed = pooled_features(self.model, self.data.encoded, pad_id, **place).clone()
             self.model.eval()  # on features that do not change, the head trains without dropout
         frozen = FrozenLayerCache.below(
-            self.model, self.pretrained, n_frozen(self.model), pad_id, later=self.later, **place
+            self.model,
+            self.pretrained,
+            n_frozen(self.model),
+            pad_id,
+            rows=self.data.encoded,
+            later=self.later,
+            **place,
         )
         if frozen is not None:
             frozen.read_ahead(self.data.encoded)

@@ -88,9 +88,17 @@ def test_fitted_attributes(fitted, make):
 
 
 def test_auto_epochs_make_many_of_few_rows(make):
-    few = make(max_epochs="auto").fit(TEXTS[:8], LABELS[:8])
-    more = make(max_epochs="auto").fit(TEXTS * 3, np.tile(LABELS, 3))
+    steady = make(max_epochs="auto", schedule="linear")
+    few = clone(steady).fit(TEXTS[:8], LABELS[:8])
+    more = clone(steady).fit(TEXTS * 3, np.tile(LABELS, 3))
     assert few.n_iter_ > more.n_iter_ > 0
+
+
+def test_training_ends_when_nothing_more_is_learned(make):
+    adaptive = make(max_epochs=24, schedule="adaptive").fit(TEXTS, LABELS)
+    linear = make(max_epochs=24, schedule="linear").fit(TEXTS, LABELS)
+    assert 3 <= adaptive.n_iter_ == len(adaptive.loss_curve_) < linear.n_iter_ == 24
+    assert adaptive.score(NEW_TEXTS, NEW_LABELS) == linear.score(NEW_TEXTS, NEW_LABELS)
 
 
 def test_tags():
