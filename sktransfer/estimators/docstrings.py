@@ -69,8 +69,7 @@ weight_decay : float
 schedule : {"adaptive", "linear", "slanted_triangular", "cosine", "constant"}
     Schedule of the learning rate after the warmup. ``"adaptive"`` decreases it linearly to zero
     as ``"linear"`` does, but ends the training early if the loss stops falling: once an epoch has
-    lowered it by at most a fiftieth of its decrease so far, half as many epochs follow as there
-    were.
+    lowered it by at most a hundredth of its decrease so far, as many epochs follow as there were.
 warmup_fraction : float
     Fraction of the steps over which the learning rate rises linearly.
 early_stopping : bool

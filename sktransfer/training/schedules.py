@@ -13,9 +13,7 @@ SCHEDULES = ("adaptive", "linear", "slanted_triangular", "cosine", "constant")
 # Ratio of the largest to the smallest rate in ULMFiT's slanted triangle.
 _SLANT_RATIO = 32
 # The loss has stopped falling when an epoch adds at most this share of the fall until then.
-_LEAST_PROGRESS = 0.02
-# Epochs in which an adaptive training then ends, per epoch until then.
-_ENDING = 0.5
+_LEAST_PROGRESS = 0.01
 
 
 def schedule_factor(schedule: str, step: int, n_steps: int, warmup_fraction: float) -> float:
@@ -95,8 +93,8 @@ class Ending:
 def early_ending(loss_curve: Sequence[float]) -> Ending | None:
     """When an adaptive training ends, or None as long as its loss falls.
 
-    The loss has stopped falling when an epoch lowers it by at most a fiftieth of what all epochs
-    until then have. The training then goes on for half as many epochs as there were.
+    The loss has stopped falling when an epoch lowers it by at most a hundredth of what all epochs
+    until then have. The training then goes on for as many epochs as there were.
 
     Parameters
     ----------
@@ -113,12 +111,12 @@ def early_ending(loss_curve: Sequence[float]) -> Ending | None:
     >>> from sktransfer.training import early_ending
     >>> early_ending([1.0, 0.5, 0.3])
     >>> early_ending([1.0, 0.5, 0.3, 0.299])
-    Ending(start=4, end=6)
+    Ending(start=4, end=8)
     """
     for n_done in range(2, len(loss_curve) + 1):
         *before, present = loss_curve[:n_done]
         if min(before) - present <= _LEAST_PROGRESS * (before[0] - min(*before, present)):
-            return Ending(n_done, n_done + math.ceil(_ENDING * n_done))
+            return Ending(n_done, 2 * n_done)
     return None
 
 

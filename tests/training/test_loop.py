@@ -302,7 +302,7 @@ class Plateau:
 @pytest.mark.parametrize(
     ("changes", "n_epochs"),
     [
-        ({}, 6),
+        ({}, 8),
         ({"schedule": "linear"}, 12),
         ({"n_epochs": 3}, 3),
         ({"gradual_unfreezing": True}, 12),
