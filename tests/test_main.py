@@ -54,6 +54,11 @@ def reviews(tmp_path):
     return path
 
 
+@pytest.fixture(autouse=True)
+def one_job(monkeypatch):
+    monkeypatch.setattr(__main__, "_default_jobs", lambda: 1)
+
+
 def run(*arguments):
     return main(["compare", *map(str, arguments)])
 

@@ -6,14 +6,16 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, Self
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -158,7 +160,8 @@ def compare(
         for fit in fits
     ]
     measured = Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="n_jobs")(jobs)
-    _run(fits, measured, result, progress)
+    report = partial(_report, progress, fits, effective_n_jobs(n_jobs))
+    _run(fits, measured, result, report)
     return result
 
 
@@ -174,16 +177,16 @@ class _Fit:
 
 def _run(
     fits: list[_Fit],
-    measured: Iterator[tuple[Row, Exception | None]],
+    measured: Generator[tuple[Row, Exception | None]],
     result: ComparisonResult,
-    progress: Callable[[ComparisonProgress], None] | None,
+    report: Callable[[list[Row]], None],
 ) -> None:
     """Append the rows of the fits, as they come, to `result`."""
     errors: list[Exception] = []
     with _interrupt_flag() as interrupted:
         try:
-            for done, fit in enumerate(fits):
-                _report(progress, fits, done, result.rows)
+            for fit in fits:
+                report(result.rows)
                 row, error = next(measured)
                 # Some estimators, such as scikit-learn's MLPClassifier, answer Ctrl-C by ending
                 # their training: what they score then says nothing about them.
@@ -192,10 +195,16 @@ def _run(
                 if error is not None:
                     errors.append(error)
                 result.rows.append({**asdict(fit), **row})
-            _report(progress, fits, len(fits), result.rows)
-        except KeyboardInterrupt:
+            report(result.rows)
+        except BaseException as error:
+            # A terminal's Ctrl-C ends the processes of the other fits as well.
+            if not (interrupted.is_set() or isinstance(error, KeyboardInterrupt)):
+                raise
             result.interrupted = True
             result.notes.append(f"Interrupted after {len(result.rows)} of {len(fits)} fits.")
+        finally:
+            with warnings.catch_warnings(action="ignore"):  # that fits were cancelled
+                measured.close()
     if errors and len(errors) == len(result.rows):
         raise errors[0]
     result.notes += _failures(result.rows)
@@ -312,11 +321,13 @@ def _take(X: Any, rows: NDArray[np.intp]) -> Any:
 def _report(
     progress: Callable[[ComparisonProgress], None] | None,
     fits: list[_Fit],
-    done: int,
+    n_jobs: int,
     rows: list[Row],
 ) -> None:
     if progress is None:
         return
+    done = len(rows)
+    seconds_left = _seconds_left(fits[done:], rows)
     following = fits[min(done, len(fits) - 1)]
     progress(
         ComparisonProgress(
@@ -325,7 +336,7 @@ def _report(
             estimator=following.estimator if done < len(fits) else None,
             n_labels=following.n_labels,
             repeat=following.repeat,
-            seconds_left=_seconds_left(fits[done:], rows),
+            seconds_left=None if seconds_left is None else seconds_left / n_jobs,
         )
     )
 
