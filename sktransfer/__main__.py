@@ -26,8 +26,8 @@ _DESCRIPTION = """\
 Compare a tuned TF-IDF + LogisticRegression with TransferTextClassifier on the
 same splits, at growing numbers of labels: accuracy, macro-F1, log loss, fit time
 and speed, and who won by how much. Without FILE, on the docstrings of the
-scientific Python packages installed here; on two cores that takes about five
-minutes if the processor has bfloat16 instructions, and about ten if it has not.
+scientific Python packages installed here; on two cores that takes about four
+minutes.
 """
 _EPILOG = """\
 examples:
