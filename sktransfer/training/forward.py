@@ -70,13 +70,14 @@ def launch_features(
 ) -> Callable[[], Tensor]:
     """Launch the passes of `pooled_features`; the function returned waits for their result.
 
-    A model that `is_fixed` is in eval mode and its weights never change again; small passes of it
-    are captured on a GPU.
+    The weights of a model that `is_fixed` never change again, and its parts are all in one mode;
+    small passes of it are captured on a GPU.
     """
     forward_pass = _Pass(model, rows, pad_id, device, dtype, writes)
     if is_fixed and device.type == "cuda":
         forward_pass.graphs = _graphs_of(model, device, dtype)
-    with contextlib.nullcontext() if is_fixed else eval_mode(model):
+    is_ready = is_fixed and not model.training
+    with contextlib.nullcontext() if is_ready else eval_mode(model):
         forward_pass.start()
     return forward_pass.row_features
 

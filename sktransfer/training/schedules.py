@@ -67,7 +67,8 @@ class LearningRate:
             return self._planned(step)
         start = self._ending.start * self._steps_per_epoch
         end = self._ending.end * self._steps_per_epoch
-        return self._planned(start) * (end - step) / (end - start)
+        # The number of steps of streamed texts is an estimate, which a run may exceed.
+        return self._planned(start) * max(0, end - step) / (end - start)
 
     def _planned(self, step: int) -> float:
         n_steps = self._plan.n_epochs * self._steps_per_epoch

@@ -75,6 +75,7 @@ def test_the_rate_falls_to_zero_from_where_it_is() -> None:
     assert [rate.factor(step) for step in range(40)] == pytest.approx(linear)
     rate.watch([3.0, 2.0, 1.0, 0.99])
     assert rate.n_epochs == 8
+    assert rate.factor(33) == 0.0, "more steps than were expected"
     steps = range(16, 32)
     assert [rate.factor(step) for step in steps] == pytest.approx(
         [linear[16] * (32 - step) / 16 for step in steps]
