@@ -5,7 +5,7 @@ from sktransfer.training.forward import launch_features, pooled_features
 from sktransfer.training.loop import BestWeights, Progress, TrainingObjective, TrainingResult, train
 from sktransfer.training.parameters import TrainableModel, TrainingPlan, parameter_groups
 from sktransfer.training.rows import RowLoss, RowObjective
-from sktransfer.training.schedules import SCHEDULES, early_ending, schedule_factor
+from sktransfer.training.schedules import SCHEDULES, schedule_factor, stopped_falling
 
 __all__ = [
     "SCHEDULES",
@@ -18,10 +18,10 @@ __all__ = [
     "TrainingObjective",
     "TrainingPlan",
     "TrainingResult",
-    "early_ending",
     "launch_features",
     "parameter_groups",
     "pooled_features",
     "schedule_factor",
+    "stopped_falling",
     "train",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sktransfer.training.parameters import TrainingPlan
 
@@ -51,51 +50,37 @@ class LearningRate:
     def __init__(self, plan: TrainingPlan, steps_per_epoch: int) -> None:
         self.n_epochs = plan.n_epochs
         self._plan, self._steps_per_epoch = plan, steps_per_epoch
-        self._ending: Ending | None = None
+        self._turn: int | None = None
 
     def watch(self, loss_curve: Sequence[float]) -> None:
-        """End an adaptive training early if the mean losses of its epochs say so."""
+        """End an adaptive training early if the mean losses of its epochs say so.
+
+        It then takes twice the epochs after which the loss had stopped falling, and the rate falls
+        linearly to zero from where it is.
+        """
         if self._plan.schedule != "adaptive" or self._plan.gradual_unfreezing:
             return
-        ending = early_ending(loss_curve)
-        if ending is not None and ending.end < self._plan.n_epochs:
-            self._ending, self.n_epochs = ending, ending.end
+        turn = stopped_falling(loss_curve)
+        if turn is not None and 2 * turn < self._plan.n_epochs:
+            self._turn, self.n_epochs = turn, 2 * turn
 
     def factor(self, step: int) -> float:
         """Factor at optimizer step `step`, from 0."""
-        if self._ending is None:
+        if self._turn is None:
             return self._planned(step)
-        start = self._ending.start * self._steps_per_epoch
-        end = self._ending.end * self._steps_per_epoch
+        turn = self._turn * self._steps_per_epoch
         # The number of steps of streamed texts is an estimate, which a run may exceed.
-        return self._planned(start) * max(0, end - step) / (end - start)
+        return self._planned(turn) * max(0, 2 * turn - step) / turn
 
     def _planned(self, step: int) -> float:
         n_steps = self._plan.n_epochs * self._steps_per_epoch
         return schedule_factor(self._plan.schedule, step, n_steps, self._plan.warmup_fraction)
 
 
-@dataclass(frozen=True)
-class Ending:
-    """When an adaptive training ends because its loss has stopped falling.
+def stopped_falling(loss_curve: Sequence[float]) -> int | None:
+    """Number of epochs after which the loss had stopped falling, or None if it still falls.
 
-    Attributes
-    ----------
-    start : int
-        Number of epochs after which the rate falls linearly from where it is.
-    end : int
-        Number of epochs after which it is zero.
-    """
-
-    start: int
-    end: int
-
-
-def early_ending(loss_curve: Sequence[float]) -> Ending | None:
-    """When an adaptive training ends, or None as long as its loss falls.
-
-    The loss has stopped falling when an epoch lowers it by at most a hundredth of what all epochs
-    until then have. The training then goes on for as many epochs as there were.
+    It has when an epoch lowers it by at most a hundredth of what all epochs until then have.
 
     Parameters
     ----------
@@ -104,20 +89,20 @@ def early_ending(loss_curve: Sequence[float]) -> Ending | None:
 
     Returns
     -------
-    Ending or None
+    int or None
         Once there is one, longer curves with the same beginning have the same.
 
     Examples
     --------
-    >>> from sktransfer.training import early_ending
-    >>> early_ending([1.0, 0.5, 0.3])
-    >>> early_ending([1.0, 0.5, 0.3, 0.299])
-    Ending(start=4, end=8)
+    >>> from sktransfer.training import stopped_falling
+    >>> stopped_falling([1.0, 0.5, 0.3])
+    >>> stopped_falling([1.0, 0.5, 0.3, 0.299])
+    4
     """
     for n_done in range(2, len(loss_curve) + 1):
         *before, present = loss_curve[:n_done]
         if min(before) - present <= _LEAST_PROGRESS * (before[0] - min(*before, present)):
-            return Ending(n_done, 2 * n_done)
+            return n_done
     return None
 
 

@@ -280,7 +280,7 @@ class Plateau:
     n_steps = 4
 
     def __init__(self, model: TransferModel, losses: list[float]) -> None:
-        self.model, self.losses, self.rates, self.n_done = model, losses, [], 0
+        self.model, self.losses, self.n_done = model, losses, 0
 
     def epoch(self, rng):
         self.n_done += 1

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from sktransfer.training import SCHEDULES, early_ending, schedule_factor
-from sktransfer.training.schedules import Ending, LearningRate
+from sktransfer.training import SCHEDULES, schedule_factor, stopped_falling
+from sktransfer.training.schedules import LearningRate
 from tests.training.test_parameters import PLAN
 
 
@@ -50,23 +50,23 @@ ADAPTIVE = replace(PLAN, n_epochs=10, schedule="adaptive", warmup_fraction=0.0)
 
 
 @pytest.mark.parametrize(
-    ("losses", "ending"),
+    ("losses", "n_epochs"),
     [
         ([], None),
         ([1.0], None),
         ([3.0, 2.0, 1.0], None),
-        ([3.0, 2.0, 1.99], (3, 6)),  # of a fall of 1.01 this is less than a hundredth
+        ([3.0, 2.0, 1.99], 3),  # of a fall of 1.01 this is less than a hundredth
         ([3.0, 2.0, 1.98], None),
-        ([3.0, 2.0, 1.99, 1.0, 0.5], (3, 6)),  # what was decided stays
-        ([3.0, 2.0, 2.5], (3, 6)),
-        ([1.0, 2.0], (2, 4)),
-        ([1.0, 1.0], (2, 4)),
+        ([3.0, 2.0, 1.99, 1.0, 0.5], 3),  # what was decided stays
+        ([3.0, 2.0, 2.5], 3),
+        ([1.0, 2.0], 2),
+        ([1.0, 1.0], 2),
     ],
 )
-def test_a_training_ends_when_its_loss_has_stopped_falling(losses, ending) -> None:
-    assert early_ending(losses) == (None if ending is None else Ending(*ending))
+def test_a_loss_has_stopped_falling_when_an_epoch_adds_little(losses, n_epochs) -> None:
+    assert stopped_falling(losses) == n_epochs
     shifted = [5 + 7 * loss for loss in losses]
-    assert early_ending(shifted) == early_ending(losses), "whatever the unit of the loss"
+    assert stopped_falling(shifted) == n_epochs, "whatever the unit of the loss"
 
 
 def test_the_rate_falls_to_zero_from_where_it_is() -> None:
