@@ -91,7 +91,7 @@ class Encoder(nn.Module, ABC):
         """The table (n_tokens, embedding_size) of token vectors."""
 
     def unpadding(self, attention_mask: Tensor, multiple: int = 1) -> Unpadding | None:
-        """How to leave out the padding of a batch; None if it has none or it must be read."""
+        """How to skip the padding of a batch; None if there is none, or if it cannot be skipped."""
         return None
 
     def unpadded(
@@ -103,9 +103,9 @@ class Encoder(nn.Module, ABC):
         *,
         multiple: int = 1,
     ) -> tuple[Tensor, ...]:
-        """What `forward` gives, but zero at padding if the architecture allows leaving it out.
+        """Same states as `forward`, without computing those at padding where this is possible.
 
-        The tokens computed are filled up to a `multiple`.
+        They are zero then. The number of tokens computed is a multiple of `multiple`.
         """
         states: tuple[Tensor, ...] = self(token_ids, attention_mask, n_layers, segment_ids)
         return states

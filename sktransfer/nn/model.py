@@ -101,8 +101,8 @@ class TransferModel(nn.Module):
     def states(self, batch: WindowBatch, multiple: int | None = None) -> tuple[Tensor, ...]:
         """States (n_windows, n_tokens, hidden_size) of the encoder's last layers, top first.
 
-        With a `multiple`, padding is left out where the encoder can do without, and tokens are
-        filled up to that multiple.
+        With a `multiple`, padding is skipped if the encoder can do so, and tokens are filled up
+        to that multiple.
         """
         inputs = (batch.token_ids, batch.attention_mask, self.n_skipped + self.n_layers)
         if multiple is not None:

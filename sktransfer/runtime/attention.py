@@ -122,9 +122,9 @@ class PackedAttention(_AttentionMode):
 class Unpadding(_AttentionMode):
     """The tokens of padded windows in one sequence, so that linear layers and norms skip padding.
 
-    In the block, in this thread alone, attention is restricted to each window, for which its
-    queries, keys and values are padded. So is what ModernBERT does (Warner et al. 2024,
-    arXiv:2412.13663, section 2.1.2), without a kernel of its own.
+    In the block, in this thread alone, attention is restricted to each window: queries, keys and
+    values are padded for it. Unpadding is described for ModernBERT (Warner et al. 2024,
+    arXiv:2412.13663, section 2.1.2), which has an attention kernel for such sequences.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class Unpadding(_AttentionMode):
         return self.filled_up(tokens)
 
     def filled_up(self, tokens: Tensor) -> Tensor:
-        """The sequence of the tokens of all windows (n_tokens_in_all, ...)."""
+        """Sequence (1, n_tokens_in_all, ...) of the tokens of all windows, filled up."""
         if self._n_filler:
             tokens = torch.cat([tokens, tokens.new_zeros(self._n_filler, *tokens.shape[1:])])
         return tokens[None]

@@ -151,9 +151,9 @@ def width_multiple(device: torch.device, dtype: torch.dtype, *, captured: bool =
 
 
 def sequence_multiple(device: torch.device, dtype: torch.dtype) -> int | None:
-    """Multiple of tokens to which a training step without padding is filled up, or None.
+    """Multiple of tokens to which an unpadded training step is filled up; None pads its windows.
 
-    A GPU trains on padded batches, whose shapes come again.
+    On a GPU, padded batches have few different shapes, which are captured.
     """
     if device.type != "cpu":
         return None
