@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import joblib
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -178,6 +177,8 @@ def _default_jobs() -> int:
 
     Each process takes about a gigabyte.
     """
+    import joblib
+
     from sktransfer.runtime import resolve_device
 
     return 1 if resolve_device("auto").type == "cuda" else min(joblib.cpu_count(), _MOST_JOBS)
