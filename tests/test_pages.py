@@ -19,8 +19,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from sktransfer.__main__ import main
+from sktransfer.encoders import DEFAULT_ENCODER
 from sktransfer.encoders import resolve as resolve_module
 from sktransfer.encoders.digests import file_digest
+from sktransfer.encoders.menu import PinnedFiles
 from sktransfer.runtime import cache, cache_budget
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,14 +81,17 @@ def run(block: Block, namespace: dict[str, Any]) -> None:
 def use_as_default(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the name of the default encoder stand for the checkpoint in a folder."""
     folder = Path(encoder)
-    stand_in = replace(
-        resolve_module._PINNED[resolve_module.DEFAULT_ENCODER],
+    known = resolve_module.HUB_ENCODERS[DEFAULT_ENCODER]
+    files = PinnedFiles(
         module=folder.name,
         subfolder="",
+        n_bytes=0,
         sha256=file_digest(folder / resolve_module.WEIGHTS_FILE),
     )
     monkeypatch.syspath_prepend(folder.parent)
-    monkeypatch.setitem(resolve_module._PINNED, resolve_module.DEFAULT_ENCODER, stand_in)
+    stand_in = replace(known, files=files)
+    for name in ("minilm", DEFAULT_ENCODER):
+        monkeypatch.setitem(resolve_module.HUB_ENCODERS, name, stand_in)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from sktransfer.encoders.awd_lstm import BidirectionalLSTMEncoder, LSTMEncoder, 
 from sktransfer.encoders.from_scratch import new_transformer
 from sktransfer.encoders.handle import EncoderHandle
 from sktransfer.encoders.lm_heads import new_lm_head
-from sktransfer.encoders.resolve import DEFAULT_ENCODER, available_encoders, resolve_encoder
+from sktransfer.encoders.menu import DEFAULT_ENCODER, EncoderDescription
+from sktransfer.encoders.resolve import available_encoders, resolve_encoder
 from sktransfer.encoders.saving import ESTIMATOR_FILE, saved_encoder
 from sktransfer.encoders.seal import check_seal, seal_folder
+from sktransfer.encoders.sentence_settings import SentenceSettings
 from sktransfer.inputs import Tokenizer
 from sktransfer.nn.encoder import Encoder
 from sktransfer.nn.split import SplitEncoder
@@ -16,8 +18,10 @@ __all__ = [
     "ESTIMATOR_FILE",
     "BidirectionalLSTMEncoder",
     "Encoder",
+    "EncoderDescription",
     "EncoderHandle",
     "LSTMEncoder",
+    "SentenceSettings",
     "SplitEncoder",
     "Tokenizer",
     "available_encoders",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sktransfer.encoders.checks import read_object
 from sktransfer.encoders.digests import file_digest
 from sktransfer.encoders.handle import EncoderSource
+from sktransfer.encoders.sentence_settings import SentenceSettings
 from sktransfer.inputs.tokens import Tokenizer
 from sktransfer.nn.encoder import Encoder
 
@@ -49,6 +50,10 @@ class DeltaFolder:
     @property
     def cache_key(self) -> str:
         return self.digest
+
+    @property
+    def settings(self) -> SentenceSettings:
+        return self.base.settings
 
     @torch.no_grad()
     def load(self, *, lm_head: bool = False) -> tuple[Encoder, Tokenizer]:

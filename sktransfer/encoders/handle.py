@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sktransfer.encoders.saving import saved_encoder
+from sktransfer.encoders.sentence_settings import SentenceSettings
 from sktransfer.inputs.tokens import Tokenizer
 from sktransfer.nn import own_weights
 from sktransfer.nn.encoder import Encoder
@@ -32,6 +33,9 @@ class EncoderSource(Protocol):
 
     @property
     def cache_key(self) -> str: ...
+
+    @property
+    def settings(self) -> SentenceSettings: ...
 
     def load(self, *, lm_head: bool = False) -> tuple[Encoder, Tokenizer]: ...
 
@@ -72,7 +76,14 @@ class EncoderHandle:
         object.__setattr__(self, "_source", source)
 
     @classmethod
-    def from_modules(cls, encoder: Encoder, tokenizer: Tokenizer, *, name: str) -> EncoderHandle:
+    def from_modules(
+        cls,
+        encoder: Encoder,
+        tokenizer: Tokenizer,
+        *,
+        name: str,
+        settings: SentenceSettings | None = None,
+    ) -> EncoderHandle:
         """Handle to a copy of the current weights of `encoder` in memory.
 
         Parameters
@@ -83,6 +94,8 @@ class EncoderHandle:
             Shared, not copied.
         name : str
             What to call the encoder in messages.
+        settings : SentenceSettings, default=None
+            Pooling and prompt that go with the encoder.
 
         Returns
         -------
@@ -96,8 +109,10 @@ class EncoderHandle:
         # Weights alone do not tell the cutoffs of a softmax from others.
         head = encoder.lm_head
         shape = None if head is None else asdict(head.shape)
-        form = json.dumps([encoder.manifest(), shape], sort_keys=True)
-        return cls(name, ModuleSource(encoder.blueprint(), weights, tokenizer, form=form))
+        settings = settings or SentenceSettings()
+        form = json.dumps([encoder.manifest(), shape, asdict(settings)], sort_keys=True)
+        source = ModuleSource(encoder.blueprint(), weights, tokenizer, form=form, settings=settings)
+        return cls(name, source)
 
     @property
     def name(self) -> str:
@@ -108,6 +123,11 @@ class EncoderHandle:
     def source(self) -> EncoderSource:
         """Where the modules come from."""
         return self._source
+
+    @property
+    def settings(self) -> SentenceSettings:
+        """Pooling and prompt that the encoder was trained with, where that is known."""
+        return self._source.settings
 
     @property
     def cache_key(self) -> str:
@@ -203,7 +223,7 @@ class EncoderHandle:
             If the folder holds anything else, or the encoder has no form in files.
         """
         encoder, tokenizer = self.load_shared(lm_head=True)
-        with saved_encoder(encoder, tokenizer, Path(folder).expanduser()):
+        with saved_encoder(encoder, tokenizer, self.settings, Path(folder).expanduser()):
             pass
 
     def __repr__(self) -> str:
@@ -251,6 +271,8 @@ class ModuleSource:
         Where it is known already.
     form : str, default=""
         What else than weights and tokenizer the digest covers.
+    settings : SentenceSettings, optional
+        Pooling and prompt that go with the encoder.
     """
 
     def __init__(
@@ -260,12 +282,14 @@ class ModuleSource:
         tokenizer: Tokenizer,
         digest: str | None = None,
         form: str = "",
+        settings: SentenceSettings | None = None,
     ) -> None:
         self._blueprint = blueprint
         self._weights = weights
         self._tokenizer = tokenizer
         self._digest = digest
-        self._row_format = form
+        self._form = form
+        self.settings = settings or SentenceSettings()
         self._key = f"module {unique_key()}"
 
     @property
@@ -290,7 +314,7 @@ class ModuleSource:
 
     def _compute_digest(self) -> str:
         sha = hashlib.sha256(pickle.dumps(self._tokenizer, protocol=5))
-        sha.update(self._row_format.encode())
+        sha.update(self._form.encode())
         for key in sorted(self._weights):
             value = self._weights[key]
             sha.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
@@ -301,7 +325,13 @@ class ModuleSource:
         from safetensors.torch import save
 
         packed = save(self._weights)
-        return _shared_source, (self.digest, self._blueprint, packed, self._tokenizer)
+        return _shared_source, (
+            self.digest,
+            self._blueprint,
+            packed,
+            self._tokenizer,
+            self.settings,
+        )
 
 
 _sources: weakref.WeakValueDictionary[str, ModuleSource] = weakref.WeakValueDictionary()
@@ -309,7 +339,11 @@ _lock = ForkSafeLock()
 
 
 def _shared_source(
-    digest: str, blueprint: Callable[[], Encoder], packed: bytes, tokenizer: Tokenizer
+    digest: str,
+    blueprint: Callable[[], Encoder],
+    packed: bytes,
+    tokenizer: Tokenizer,
+    settings: SentenceSettings,
 ) -> ModuleSource:
     """The source with this digest, so that unpickling twice keeps one copy of the weights."""
     from safetensors.torch import load
@@ -317,7 +351,7 @@ def _shared_source(
     with _lock:
         source = _sources.get(digest)
         if source is None:
-            source = ModuleSource(blueprint, load(packed), tokenizer, digest)
+            source = ModuleSource(blueprint, load(packed), tokenizer, digest, settings=settings)
             _sources[digest] = source
     return source
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatch
 from pathlib import Path
 
 from sktransfer.encoders.checkpoint_files import TOKENIZER_FILES, WEIGHTS_FILE, WEIGHTS_INDEX
+from sktransfer.encoders.sentence_settings import SETTINGS_PATTERNS
 
 TIMEOUT_SECONDS = 10.0
 
@@ -103,7 +105,12 @@ def _wanted(names: list[str]) -> list[str]:
         weights = [WEIGHTS_INDEX, *shards]
     else:
         raise HubError("its repository has no safetensors weights, and others can run code")
-    return ["config.json", *weights, *(name for name in TOKENIZER_FILES if name in present)]
+    return [
+        "config.json",
+        *weights,
+        *(name for name in TOKENIZER_FILES if name in present),
+        *(name for name in names if any(fnmatch(name, one) for one in SETTINGS_PATTERNS)),
+    ]
 
 
 def _reason(error: Exception) -> str:

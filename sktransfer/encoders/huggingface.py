@@ -42,6 +42,7 @@ from sktransfer.encoders.lm_heads import (
     saved_head,
 )
 from sktransfer.encoders.seal import check_seal
+from sktransfer.encoders.sentence_settings import SentenceSettings, read_settings
 from sktransfer.encoders.tokenizer import FastTokenizer
 from sktransfer.encoders.transformer import UNLIMITED, HuggingFaceEncoder, pad_id_of
 from sktransfer.runtime import isolated_seed
@@ -61,10 +62,13 @@ class HuggingFaceFolder:
     is_immutable : bool, default=False
         Whether nobody writes to its files, so that they can be mapped into memory and processes
         share them.
+    stated : SentenceSettings or None, default=None
+        Pooling and prompt, where they are known better than from the folder.
     """
 
     folder: Path
     is_immutable: bool = False
+    stated: SentenceSettings | None = None
 
     @property
     def cache_key(self) -> str:
@@ -76,6 +80,10 @@ class HuggingFaceFolder:
         others = [self.folder / name for name in names]
         present = [*weight_files(self.folder), *(path for path in others if path.is_file())]
         return files_digest(present, self.folder)
+
+    @property
+    def settings(self) -> SentenceSettings:
+        return self.stated or read_settings(self.folder)
 
     def load(self, *, lm_head: bool = False) -> tuple[HuggingFaceEncoder, FastTokenizer]:
         check_files(self.folder)

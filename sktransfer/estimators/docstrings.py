@@ -13,10 +13,16 @@ _PARAMETERS = """
 encoder : str, path or EncoderHandle
     Pretrained encoder: an alias, a local folder, a Hugging Face id (``"name@revision"``
     pins it) or a handle such as another estimator's `encoder_`.
-pooling : {"mean", "cls", "last", "max", "concat"}
-    How the hidden states of the tokens are pooled into one vector; ``"concat"`` is the
+pooling : {"auto", "mean", "cls", "last", "max", "concat"}
+    How the hidden states of the tokens are pooled into one vector. ``"auto"`` is what the
+    checkpoint was trained with, if its files say so as those of sentence-transformers do;
+    otherwise the mean, for decoders the last token, and for AWD-LSTMs ``"concat"``: the
     concatenation of last, max and mean pooling of ULMFiT (Howard and Ruder, 2018,
     arXiv:1801.06146).
+prompt : str
+    Text before each text, such as ``"query: "``, or ``""`` for none. ``"auto"`` is what the
+    checkpoint expects: the default prompt in its ``config_sentence_transformers.json``, or the
+    one called "classification".
 pooling_layers : int
     Number of last layers whose pooled, L2-normalized states are averaged.
 long_texts : {"window", "truncate"}

@@ -16,12 +16,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer.encoders import EncoderHandle
+from sktransfer.encoders import EncoderHandle, SentenceSettings
 from sktransfer.estimators.sklearn_private import check_feature_names
 from sktransfer.fitting.callbacks import CallbackSupportMixin
 from sktransfer.fitting.context import FitParameters
 from sktransfer.fitting.predictor import Predictor, ScoredRows
-from sktransfer.inputs import Row, RowFormat
+from sktransfer.inputs import Row, RowFormat, prompt_of, unprompted
 from sktransfer.runtime import trim_memory, usual_numerics
 
 _ROWS_AT_ONCE = 16_384
@@ -53,8 +53,16 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     def encoder_(self) -> EncoderHandle:
         """Immutable handle to the fine-tuned encoder: an `encoder` for another estimator."""
         check_is_fitted(self)
-        encoder = self.model_.encoder
-        return EncoderHandle.from_modules(encoder, self.tokenizer_, name=self.encoder_name_)
+        return EncoderHandle.from_modules(
+            self.model_.encoder,
+            unprompted(self.tokenizer_),
+            name=self.encoder_name_,
+            settings=self._sentence_settings(),
+        )
+
+    def _sentence_settings(self) -> SentenceSettings:
+        """Pooling and prompt of the fitted encoder."""
+        return SentenceSettings(self.model_.pooling, prompt_of(self.tokenizer_))
 
     @abstractmethod
     def _row_format(self) -> RowFormat:

@@ -17,7 +17,12 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 
-from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle, resolve_encoder
+from sktransfer.encoders import (
+    DEFAULT_ENCODER,
+    EncoderHandle,
+    SentenceSettings,
+    resolve_encoder,
+)
 from sktransfer.estimators.docstrings import documented
 from sktransfer.estimators.encoding import BaseEncoderEstimator, draw_seed, predicting
 from sktransfer.estimators.parameters import TRAINING, Constraints
@@ -123,6 +128,8 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
     encoder_ : EncoderHandle
         Handle to the trained encoder with its language-model head: an `encoder` for another
         estimator, or for a further `LanguageModel`.
+    sentence_settings_ : SentenceSettings
+        Pooling and prompt of the checkpoint that the training started from.
 
     See Also
     --------
@@ -324,7 +331,9 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
         with usual_numerics(), isolated_seed(seed, resolve_device(self.device)):
             if hasattr(self, "model_"):
                 encoders = directions_of(copy.deepcopy(self.model_.encoder))
-                start = PretrainingStart(self.encoder_name_, self.tokenizer_, encoders)
+                start = PretrainingStart(
+                    self.encoder_name_, self.tokenizer_, encoders, self.sentence_settings_
+                )
             else:
                 start = self._start(corpus)
             plan = replace(self._plan(start), n_epochs=1, schedule="constant", warmup_fraction=0.0)
@@ -476,6 +485,7 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
             model.model_ = language_model(encoder, model._fit_parameters())
         model.task_ = None
         model.tokenizer_, model.encoder_name_ = tokenizer, handle.name
+        model.sentence_settings_ = handle.settings
         model.n_features_in_ = 1
         return model
 
@@ -487,6 +497,10 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
 
     def _row_format(self) -> RowFormat:
         return TextFormat()
+
+    def _sentence_settings(self) -> SentenceSettings:
+        settings: SentenceSettings = self.sentence_settings_
+        return settings
 
     @property
     def _n_features_out(self) -> int:

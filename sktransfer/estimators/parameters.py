@@ -48,7 +48,8 @@ SUPERVISED: Constraints = {
 
 # Estimators of rows with one or several texts.
 TEXT: Constraints = {
-    "pooling": [StrOptions(set(POOLINGS))],
+    "pooling": [StrOptions({"auto", *POOLINGS})],
+    "prompt": [str],
     "long_texts": [StrOptions({"window", "truncate"})],
     "symmetric": ["boolean"],
     "memory": _MEMORY,

@@ -64,7 +64,8 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
         *,
         loss: str = "squared_error",
-        pooling: str = "mean",
+        pooling: str = "auto",
+        prompt: str = "auto",
         pooling_layers: int = 1,
         long_texts: Literal["window", "truncate"] = "window",
         symmetric: bool = False,
@@ -96,6 +97,7 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
     ) -> None:
         self.encoder = encoder
         self.pooling = pooling
+        self.prompt = prompt
         self.pooling_layers = pooling_layers
         self.long_texts = long_texts
         self.symmetric = symmetric

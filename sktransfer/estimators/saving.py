@@ -36,7 +36,7 @@ def write_estimator(
         "fitted": fitted,
     }
     modules = encoder.load_shared(lm_head=True)
-    with saved_encoder(*modules, folder) as new:
+    with saved_encoder(*modules, encoder.settings, folder) as new:
         (new / ESTIMATOR_FILE).write_text(json.dumps(document, indent=1), "utf-8")
 
 

@@ -24,7 +24,7 @@ from sktransfer.estimators.sklearn_private import fit_context
 from sktransfer.estimators.targets import BaseTargets, targets_of
 from sktransfer.fitting.callbacks import with_callbacks
 from sktransfer.fitting.context import new_model, pretrained_state
-from sktransfer.inputs import RowFormat, TextFormat
+from sktransfer.inputs import RowFormat, TextFormat, prompted
 from sktransfer.runtime import isolated_seed, resolve_device, usual_numerics
 
 
@@ -80,7 +80,8 @@ class TransferTextVectorizer(
         encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
         *,
         layer: int = -1,
-        pooling: str = "mean",
+        pooling: str = "auto",
+        prompt: str = "auto",
         normalize: bool = True,
         long_texts: Literal["window", "truncate"] = "window",
         symmetric: bool = False,
@@ -127,6 +128,7 @@ class TransferTextVectorizer(
         )
         self.layer = layer
         self.pooling = pooling
+        self.prompt = prompt
         self.normalize = normalize
         self.long_texts = long_texts
         self.symmetric = symmetric
@@ -247,10 +249,12 @@ class TransferTextVectorizer(
             source = resolve_encoder(self.encoder)
             encoder, tokenizer = source.load_shared()
             with isolated_seed(draw_seed(self.random_state), resolve_device("cpu")):
-                model = new_model(encoder, 1, self._fit_parameters())
+                model = new_model(encoder, 1, self._fit_parameters(), source.settings)
             model.pretrained = pretrained_state(source, encoder, self.memory)
             attributes["model_"] = model
-            attributes["tokenizer_"] = tokenizer
+            attributes["tokenizer_"] = prompted(
+                tokenizer, self._fit_parameters().prompt_for(source)
+            )
             attributes["encoder_name_"] = source.name
         self._adopt(attributes, X, n_columns)
 

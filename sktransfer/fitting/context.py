@@ -14,9 +14,15 @@ import joblib
 import numpy as np
 import torch
 
-from sktransfer.encoders import DEFAULT_ENCODER, Encoder, EncoderHandle, resolve_encoder
+from sktransfer.encoders import (
+    DEFAULT_ENCODER,
+    Encoder,
+    EncoderHandle,
+    SentenceSettings,
+    resolve_encoder,
+)
 from sktransfer.fitting.data import LabeledTexts, Targets
-from sktransfer.inputs import EncodedRows, Row, RowFormat, Tokenizer
+from sktransfer.inputs import EncodedRows, Row, RowFormat, Tokenizer, prompt_of, prompted
 from sktransfer.language.build import directions_of, from_checkpoint, with_lm_head
 from sktransfer.language.train import (
     BATCH_SIZE,
@@ -52,7 +58,8 @@ class FitParameters:
     """
 
     encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER
-    pooling: str = "mean"
+    pooling: str = "auto"
+    prompt: str = ""
     pooling_layers: int = 1
     layer: int = -1
     max_length: int = 128
@@ -84,6 +91,10 @@ class FitParameters:
         """Those of an estimator's `parameters` that are read here."""
         names = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in parameters.items() if name in names})
+
+    def prompt_for(self, source: EncoderHandle) -> str:
+        """Text before each text that an encoder of `source` reads."""
+        return source.settings.prompt if self.prompt == "auto" else self.prompt
 
     def trains(self, encoder: Encoder) -> bool:
         """Whether any layer of `encoder` is trained."""
@@ -175,9 +186,10 @@ class FitContext:
         return self.job.parameters
 
     @cached_property
-    def input_key(self) -> tuple[int, str]:
-        """Key of everything that determines the token ids of a text besides the tokenizer."""
-        return self.parameters.max_length, repr(self.job.row_format)
+    def input_key(self) -> tuple[int, str, str]:
+        """Key of everything that determines the token ids of a text besides the vocabulary."""
+        prompt = prompt_of(self.tokenizer)
+        return self.parameters.max_length, repr(self.job.row_format), prompt
 
     @property
     def window_length(self) -> int:
@@ -247,12 +259,14 @@ def _pretrained_model(
     else:
         encoder, tokenizer = source.load_shared(lm_head=parameters.lm_weight > 0, device=device)
         pretrained = pretrained_state(source, encoder, parameters.memory)
-    model = new_model(encoder, job.task.n_outputs, parameters)
+    model = new_model(encoder, job.task.n_outputs, parameters, source.settings)
     model.pretrained = pretrained
-    return model, tokenizer, source.name
+    return model, prompted(tokenizer, parameters.prompt_for(source)), source.name
 
 
-def new_model(encoder: Encoder, n_outputs: int, parameters: FitParameters) -> TransferModel:
+def new_model(
+    encoder: Encoder, n_outputs: int, parameters: FitParameters, settings: SentenceSettings
+) -> TransferModel:
     """`encoder` with a pooling and a random head, in eval mode."""
     n_states = 1 + len(encoder.layers())
     if not -n_states <= parameters.layer < n_states:
@@ -260,11 +274,14 @@ def new_model(encoder: Encoder, n_outputs: int, parameters: FitParameters) -> Tr
             f"layer={parameters.layer} does not exist: this encoder has {n_states}, from 0, the "
             f"embeddings, to {n_states - 1}, or from {-n_states} to -1."
         )
-    width = pooled_size(parameters.pooling, encoder.hidden_size)
+    pooling = parameters.pooling
+    if pooling == "auto":
+        pooling = settings.pooling_for(encoder)
+    width = pooled_size(pooling, encoder.hidden_size)
     return TransferModel(
         encoder,
         Head(width, n_outputs, scale=_HEAD_SCALE, dropout=_HEAD_DROPOUT),
-        pooling=parameters.pooling,
+        pooling=pooling,
         n_layers=min(parameters.pooling_layers, n_states),
         n_skipped=(-1 - parameters.layer) % n_states,
     ).eval()

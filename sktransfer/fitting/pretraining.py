@@ -6,13 +6,13 @@ import copy
 import hashlib
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sktransfer.encoders import Encoder, EncoderHandle, resolve_encoder
+from sktransfer.encoders import Encoder, EncoderHandle, SentenceSettings, resolve_encoder
 from sktransfer.fitting.callbacks import FitCallbacks
 from sktransfer.fitting.context import FitParameters, new_model
 from sktransfer.fitting.epochs import EpochMonitor
@@ -146,7 +146,8 @@ def run_pretraining(job: PretrainingJob, callbacks: FitCallbacks | None = None) 
 def language_model(encoder: Encoder, parameters: FitParameters) -> TransferModel:
     """`encoder` with a pooling and a head that is never used, on the CPU."""
     with isolated_seed(SCORING_SEED, resolve_device("cpu")):
-        return new_model(encoder, 1, parameters).to("cpu")
+        averaging = replace(parameters, pooling="mean")
+        return new_model(encoder, 1, averaging, SentenceSettings()).to("cpu")
 
 
 def _attributes(
@@ -157,6 +158,7 @@ def _attributes(
         "model_": language_model(joined(start.encoders), parameters),
         "tokenizer_": start.tokenizer,
         "encoder_name_": start.name,
+        "sentence_settings_": start.settings,
         "loss_curve_": curve,
         "validation_scores_": scores,
         "n_iter_": len(curve) // len(start.encoders),

@@ -21,6 +21,7 @@ from sktransfer.inputs.columns import check_columns, encode_columns
 from sktransfer.inputs.formats import RowFormat, TextFormat
 from sktransfer.inputs.labels import label_words
 from sktransfer.inputs.passages import PassageFormat, encode_passages
+from sktransfer.inputs.prompts import prompt_of, prompted, unprompted
 from sktransfer.inputs.rows import (
     EncodedRows,
     ScoredUnits,
@@ -88,7 +89,10 @@ __all__ = [
     "label_array",
     "label_words",
     "locate_answers",
+    "prompt_of",
+    "prompted",
     "split_by_tokens",
+    "unprompted",
     "whole_letters",
 ]
 

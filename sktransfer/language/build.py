@@ -10,6 +10,7 @@ from sktransfer.encoders import (
     Encoder,
     EncoderHandle,
     LSTMEncoder,
+    SentenceSettings,
     new_lm_head,
     new_lstm,
     new_transformer,
@@ -43,6 +44,7 @@ class PretrainingStart:
     name: str
     tokenizer: Tokenizer
     encoders: list[Encoder]
+    settings: SentenceSettings
 
 
 def learning_rate_for(encoder: Encoder, *, from_scratch: bool) -> float:
@@ -55,7 +57,7 @@ def learning_rate_for(encoder: Encoder, *, from_scratch: bool) -> float:
 def from_checkpoint(handle: EncoderHandle) -> PretrainingStart:
     """A pretrained encoder, with its own language-model head where it has one."""
     encoder, tokenizer = handle.load_shared(lm_head=True)
-    return PretrainingStart(handle.name, tokenizer, directions_of(encoder))
+    return PretrainingStart(handle.name, tokenizer, directions_of(encoder), handle.settings)
 
 
 def from_scratch(
@@ -94,7 +96,7 @@ def from_scratch(
             assert head is not None
             cutoffs = frequency_cutoffs(tokenizer.n_tokens)
             transformer.lm_head = LMHead(replace(head.shape, cutoffs=cutoffs))
-        return PretrainingStart(architecture, tokenizer, [transformer])
+        return PretrainingStart(architecture, tokenizer, [transformer], SentenceSettings())
     directions = ("forward", "backward") if direction == "both" else (direction,)
     encoders: list[Encoder] = [
         new_lstm(
@@ -107,7 +109,7 @@ def from_scratch(
         )
         for name in directions
     ]
-    return PretrainingStart(architecture, tokenizer, encoders)
+    return PretrainingStart(architecture, tokenizer, encoders, SentenceSettings())
 
 
 def with_lm_head(encoder: Encoder) -> Encoder:

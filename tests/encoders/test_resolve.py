@@ -302,5 +302,7 @@ def test_download():
 
 @pytest.mark.hub
 def test_published_default_is_the_pinned_one():
-    folder = hub_module.download(resolve_module._MINILM.repo_id, resolve_module._MINILM.revision)
-    resolve_module._verify(folder / "model.safetensors", resolve_module._MINILM.sha256)
+    minilm = resolve_module.HUB_ENCODERS[DEFAULT_ENCODER]
+    assert minilm.files is not None
+    folder = hub_module.download(minilm.repo_id, minilm.revision)
+    resolve_module._verify(folder / "model.safetensors", minilm.files.sha256)

@@ -36,7 +36,10 @@ def test_modules_of_sentence_transformers_are_named(tiny_encoder, tmp_path):
         "Normalize",
     ]
     pooling = json.loads((tmp_path / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
-    assert pooling == {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
+    assert pooling["word_embedding_dimension"] == 32
+    assert [name for name, value in pooling.items() if value is True] == [
+        "pooling_mode_mean_tokens"
+    ]
     assert_allclose(
         TransferTextVectorizer(str(tmp_path)).fit_transform(TEXTS),
         TransferTextVectorizer(tiny_encoder).fit_transform(TEXTS),
