@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -236,7 +236,7 @@ class AnswerTargets(BaseTargets):
         """Extraction; rows without an answer let predictions abstain."""
         return AnswerTask(may_abstain=bool((rows.y[:, 1] < 0).any()))
 
-    def attributes(self, task: Task) -> dict[str, Any]:
+    def attributes(self, task: Task, label_texts: Mapping[Any, str]) -> dict[str, Any]:
         """`may_abstain_`."""
         assert isinstance(task, AnswerTask)
         return {"may_abstain_": task.may_abstain}

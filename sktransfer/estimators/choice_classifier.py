@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -212,7 +212,7 @@ class ChoiceTargets(BaseTargets):
         """Choice among the columns after the context."""
         return ChoiceTask(ChoiceFormat().n_columns(rows.texts) - 1)
 
-    def attributes(self, task: Task) -> dict[str, Any]:
+    def attributes(self, task: Task, label_texts: Mapping[Any, str]) -> dict[str, Any]:
         """`classes_`."""
         assert isinstance(task, ChoiceTask)
         return {"classes_": task.classes}

@@ -44,9 +44,10 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         its class, which helps when rows are few [1]_. ``"auto"`` reads labels that are words
         (``"lost_card"`` as "lost card", ``"neg"`` beside ``"pos"`` as "negative") and leaves
         codes (numbers, ``"class_1"``) alone, and labels that take the encoder's vocabulary more
-        than 1.5 tokens per word, as abbreviations do (``"ENTY"``): all of them or none. A dict
-        gives the text of each label, such as ``{0: "negative", 1: "positive"}``; None is off.
-        Rows of several texts and multilabel targets have none.
+        than 1.5 tokens per word, as abbreviations do (``"ENTY"``). If less than half of the
+        labels are readable, none is read. A dict gives the text of each label, such as
+        ``{0: "negative", 1: "positive"}``; None is off. Rows of several texts and multilabel
+        targets have none.
     class_weight : dict, list of dicts, "balanced" or None, default=None
         Weights of the classes, as in scikit-learn. For multilabel targets a list of a dict
         ``{0: weight, 1: weight}`` for each label.
@@ -59,6 +60,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
     ----------
     classes_ : ndarray of shape (n_classes,) or (n_labels, 2)
         Labels, sorted. For multilabel targets ``[0, 1]`` for each label.
+    label_texts_ : dict
+        The text that each label was read as, without those that were not.
     lexical_ : LexicalChannel or None
         The TF-IDF model.
 

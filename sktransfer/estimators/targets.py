@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,9 +33,7 @@ from sktransfer.tasks import (
 )
 
 _CONTRASTED_ROWS = 16
-# A label says more about its class than one row does.
-_LABEL_TEXT_COPIES = 2
-# An encoder that must spell labels in pieces ("des", "##c") does not know them: abbreviations.
+# An encoder that must spell a label in pieces ("des", "##c") does not know it: an abbreviation.
 _MOST_PIECES_PER_WORD = 1.5
 _ONE_LABEL_EACH = (
     "Every row of y has exactly one 1, but columns of 0 and 1 are labels of which a text may have "
@@ -62,15 +60,15 @@ class BaseTargets(ABC):
         """Weights of `rows`, multiplied by those of their targets; not all zero."""
         return rows.weights
 
-    def extra_rows(self, rows: LabeledTexts, tokenizer: Tokenizer) -> LabeledTexts:
-        """Training rows, with rows added for the targets themselves."""
-        return rows
+    def label_texts_of(self, rows: LabeledTexts, tokenizer: Tokenizer) -> dict[Any, str]:
+        """Text of each target of `rows` that says what it means."""
+        return {}
 
     def strata(self, rows: LabeledTexts) -> NDArray[Any] | None:
         """Groups for a stratified validation split."""
         return None
 
-    def attributes(self, task: Task) -> dict[str, Any]:
+    def attributes(self, task: Task, label_texts: Mapping[Any, str]) -> dict[str, Any]:
         """Fitted attributes that describe the targets."""
         return {}
 
@@ -132,28 +130,26 @@ class ClassTargets(BaseTargets):
             )
         return weights
 
-    def extra_rows(self, rows: LabeledTexts, tokenizer: Tokenizer) -> LabeledTexts:
-        """Training rows, with the text of each label added as a row of its class."""
-        # A label may say what a text is about, not how several stand to each other.
-        if not isinstance(rows.texts[0], str):
-            return rows
-        labels = np.unique(rows.y)
-        texts = self._texts_of(labels.tolist(), tokenizer)
-        if not texts:
-            return rows
-        told = labels[[label in texts for label in labels.tolist()]]
-        return rows.append(
-            list(texts.values()) * _LABEL_TEXT_COPIES, np.tile(told, _LABEL_TEXT_COPIES)
-        )
+    def label_texts_of(self, rows: LabeledTexts, tokenizer: Tokenizer) -> dict[Any, str]:
+        """Text of each label that has one; none for rows of several texts.
+
+        A label may say what a text is about, not how several are related.
+        """
+        if self.label_texts is None or rows.y.ndim == 2 or not isinstance(rows.texts[0], str):
+            return {}
+        labels = np.unique(rows.y).tolist()
+        if self.label_texts == "auto":
+            return _readable(labels, tokenizer)
+        return _given(labels, self.label_texts)
 
     def strata(self, rows: LabeledTexts) -> NDArray[Any] | None:
         """Classes; None for multilabel targets."""
         return rows.y if rows.y.ndim == 1 else None
 
-    def attributes(self, task: Task) -> dict[str, Any]:
-        """`classes_`."""
+    def attributes(self, task: Task, label_texts: Mapping[Any, str]) -> dict[str, Any]:
+        """`classes_` and `label_texts_`."""
         assert isinstance(task, (ClassificationTask, MultilabelTask))
-        return {"classes_": task.classes}
+        return {"classes_": task.classes, "label_texts_": dict(label_texts)}
 
     def _value_weights(self, rows: LabeledTexts) -> NDArray[np.float64]:
         """Weight (2, n_labels) of each label's absence and presence."""
@@ -180,26 +176,6 @@ class ClassTargets(BaseTargets):
                     "or 1 a positive weight."
                 )
         return np.stack(weights, axis=1)
-
-    def _texts_of(self, labels: list[Any], tokenizer: Tokenizer) -> dict[Any, str]:
-        """Text of each label that has one, in the order of `labels`."""
-        if self.label_texts is None:
-            return {}
-        if self.label_texts == "auto":
-            words = label_words(labels)
-            if words is None or _pieces_per_word(words, tokenizer) > _MOST_PIECES_PER_WORD:
-                return {}
-            return dict(zip(labels, words, strict=True))
-        texts = {label: self.label_texts[label] for label in labels if label in self.label_texts}
-        if not texts:
-            raise ValueError(
-                f"label_texts has none of the labels of y, {labels!r}; its keys are "
-                f"{list(self.label_texts)!r}."
-            )
-        for label, text in texts.items():
-            if not isinstance(text, str):
-                raise TypeError(f"label_texts[{label!r}] must be a string, got {text!r}.")
-        return texts
 
 
 @dataclass(frozen=True)
@@ -252,6 +228,30 @@ def _has_columns(y: Any, name: str) -> bool:
     return len(shape) == 2 and shape[1] > 1
 
 
-def _pieces_per_word(texts: list[str], tokenizer: Tokenizer) -> float:
-    n_pieces = sum(len(ids) for ids in content_ids(tokenizer, texts))
-    return n_pieces / sum(len(text.split()) for text in texts)
+def _readable(labels: list[Any], tokenizer: Tokenizer) -> dict[Any, str]:
+    """Words of the labels that the vocabulary knows; of none if those are less than half.
+
+    Then labels are abbreviations, of which some happen to be words.
+    """
+    words = label_words(labels)
+    pieces = content_ids(tokenizer, list(words.values()))
+    known = {
+        label: text
+        for (label, text), ids in zip(words.items(), pieces, strict=True)
+        if len(ids) <= _MOST_PIECES_PER_WORD * len(text.split())
+    }
+    return known if 2 * len(known) >= len(labels) else {}
+
+
+def _given(labels: list[Any], label_texts: dict[Any, str]) -> dict[Any, str]:
+    """The `label_texts` of the labels in y."""
+    texts = {label: label_texts[label] for label in labels if label in label_texts}
+    if not texts:
+        raise ValueError(
+            f"label_texts has none of the labels of y, {labels!r}; its keys are "
+            f"{list(label_texts)!r}."
+        )
+    for label, text in texts.items():
+        if not isinstance(text, str):
+            raise TypeError(f"label_texts[{label!r}] must be a string, got {text!r}.")
+    return texts

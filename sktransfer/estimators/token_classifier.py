@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,7 +167,7 @@ class TagTargets(BaseTargets):
         words_per_row = np.average([len(tags) for tags in rows.y], weights=rows.weights)
         return TaggingTask(classes, float(words_per_row))
 
-    def attributes(self, task: Task) -> dict[str, Any]:
+    def attributes(self, task: Task, label_texts: Mapping[Any, str]) -> dict[str, Any]:
         """`classes_`."""
         assert isinstance(task, TaggingTask)
         return {"classes_": task.classes}

@@ -167,6 +167,7 @@ class FitContext:
 
     job: FitJob
     rows: LabeledTexts
+    label_texts: Mapping[Any, str]
     plan: TrainingPlan
     model: TransferModel
     tokenizer: Tokenizer
@@ -222,7 +223,8 @@ def load_context(job: FitJob) -> FitContext:
     if parameters.lm_weight:
         for direction in directions_of(model.encoder):
             with_lm_head(direction)
-    rows = job.rows if job.is_partial else job.targets.extra_rows(job.rows, tokenizer)
+    label_texts = {} if job.is_partial else job.targets.label_texts_of(job.rows, tokenizer)
+    rows = job.rows.with_label_texts(label_texts)
     plan = parameters.plan(len(rows), model.encoder)
     if not (plan.n_epochs and parameters.trains(model.encoder)):
         # The same features as predictions have, computed once for both.
@@ -230,7 +232,7 @@ def load_context(job: FitJob) -> FitContext:
     if job.is_partial:
         plan = replace(plan, n_epochs=1, schedule="constant", warmup_fraction=0.0)
     rng = np.random.default_rng(job.seed)
-    return FitContext(job, rows, plan, model, tokenizer, name, device, dtype, rng)
+    return FitContext(job, rows, label_texts, plan, model, tokenizer, name, device, dtype, rng)
 
 
 def _model_before(start: WarmStart, task: Task) -> tuple[TransferModel, Tokenizer, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from sktransfer.inputs import Row, Tokenizer
 from sktransfer.tasks import Task
+
+# A label says more about its class than one row does.
+_LABEL_TEXT_COPIES = 2
 
 
 @dataclass(frozen=True)
@@ -29,20 +32,27 @@ class LabeledTexts:
         texts = [self.texts[i] for i in positions.tolist()]
         return LabeledTexts(texts, self.y[positions], self.weights[positions])
 
-    def append(self, texts: Sequence[str], y: NDArray[Any]) -> LabeledTexts:
-        """Add a row for each of `texts`, with the average weight of the rows of its target.
+    def with_label_texts(self, label_texts: Mapping[Any, str]) -> LabeledTexts:
+        """Add rows with the text of each label, of the average weight of the rows of its class.
 
         The average is over distinct texts, so that two copies of a row still equal one row of
         twice the weight.
         """
+        if not label_texts:
+            return self
+        labels = np.unique(self.y)
+        labels = labels[[label in label_texts for label in labels.tolist()]]
         weights = []
-        for target in y:
-            members = np.flatnonzero(self.y == target)
+        for label in labels:
+            members = np.flatnonzero(self.y == label)
             weights.append(
                 self.weights[members].sum() / len({self.texts[i] for i in members.tolist()})
             )
+        texts = [label_texts[label] for label in labels.tolist()]
         return LabeledTexts(
-            [*self.texts, *texts], np.append(self.y, y), np.append(self.weights, weights)
+            [*self.texts, *texts * _LABEL_TEXT_COPIES],
+            np.append(self.y, np.tile(labels, _LABEL_TEXT_COPIES)),
+            np.append(self.weights, weights * _LABEL_TEXT_COPIES),
         )
 
 
@@ -52,8 +62,8 @@ class Targets(Protocol):
     def weights(self, rows: LabeledTexts, task: Task) -> NDArray[np.float64]:
         """Weights of `rows`, multiplied by those of their targets; not all zero."""
 
-    def extra_rows(self, rows: LabeledTexts, tokenizer: Tokenizer) -> LabeledTexts:
-        """Training rows, with rows added for the targets themselves, such as label words."""
+    def label_texts_of(self, rows: LabeledTexts, tokenizer: Tokenizer) -> dict[Any, str]:
+        """Text of each target of `rows` that says what it means."""
 
-    def attributes(self, task: Task) -> dict[str, Any]:
+    def attributes(self, task: Task, label_texts: Mapping[Any, str]) -> dict[str, Any]:
         """Fitted attributes that describe the targets."""

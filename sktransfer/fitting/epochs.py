@@ -93,10 +93,15 @@ class EpochMonitor:
         return epoch - self.best.epoch >= self.parameters.n_iter_no_change
 
     def _report(self, epoch: int, loss: float, score: float | None) -> None:
-        if not self.parameters.verbose:
-            return
         validation = "" if score is None else f", validation score {score:.4f}"
-        sys.stderr.write(
-            f"[sktransfer] epoch {epoch}/{self.n_epochs}, loss {loss:.4f}"
-            f"{validation}, {perf_counter() - self.started:.1f} s\n"
+        seconds = perf_counter() - self.started
+        report(
+            self.parameters.verbose,
+            f"epoch {epoch}/{self.n_epochs}, loss {loss:.4f}{validation}, {seconds:.1f} s",
         )
+
+
+def report(verbose: int, message: str) -> None:
+    """Write a line to standard error if `verbose` is positive."""
+    if verbose:
+        sys.stderr.write(f"[sktransfer] {message}\n")

@@ -12,7 +12,7 @@ import numpy as np
 from sktransfer.fitting.callbacks import FitCallbacks
 from sktransfer.fitting.context import FitContext, FitJob, load_context
 from sktransfer.fitting.continuation import Continuation
-from sktransfer.fitting.epochs import EpochMonitor
+from sktransfer.fitting.epochs import EpochMonitor, report
 from sktransfer.fitting.lexical import fit_lexical
 from sktransfer.fitting.predictor import warn_of_cuts
 from sktransfer.fitting.probe import solve_head
@@ -54,6 +54,11 @@ def run_fit(job: FitJob, callbacks: FitCallbacks | None = None) -> FitResult:
     """
     with usual_numerics(), isolated_seed(job.seed, resolve_device(job.parameters.device)):
         context = load_context(job)
+        if context.label_texts:
+            read = ", ".join(
+                f"{label!r} as {text!r}" for label, text in context.label_texts.items()
+            )
+            report(job.parameters.verbose, f"labels read as texts: {read}")
         if callbacks is not None:
             callbacks.begin_fit(context.plan.n_epochs)
         return _fit(context, callbacks)
@@ -171,7 +176,7 @@ def _attributes(context: FitContext, *, copied: bool = False) -> dict[str, Any]:
     if copied:
         model = copy.deepcopy(model).to("cpu").requires_grad_(True).eval()
     return {
-        **context.job.targets.attributes(context.task),
+        **context.job.targets.attributes(context.task, context.label_texts),
         "task_": context.task,
         "model_": model,
         "tokenizer_": context.tokenizer,

@@ -68,3 +68,18 @@ def test_a_short_name_finds_its_revision_in_the_cache(tiny_encoder, tmp_path, mo
 def test_minilm_is_the_default(minilm):
     assert resolve_encoder("minilm") == resolve_encoder(minilm)
     assert resolve_encoder("minilm").settings.pooling == "mean"
+
+
+def test_the_guide_has_the_table():
+    guide = (ROOT / "docs" / "user_guide.md").read_text("utf-8")
+    for one in available_encoders(all=True).values():
+        values = (one.million_parameters, one.languages, one.max_tokens, one.license)
+        scores = (one.mteb_classification, one.frozen_accuracy)
+        cells = [f'`"{one.name}"`', *map(_cell, (*values, *scores))]
+        assert f"| {' | '.join(cells)} |" in guide
+
+
+def _cell(value):
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value}"

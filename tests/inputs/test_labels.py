@@ -22,24 +22,30 @@ from sktransfer.inputs import label_words
     ],
 )
 def test_words(label, words):
-    assert label_words([label, "other"]) == [words, "other"]
+    assert label_words([label, "other"]) == {label: words, "other": "other"}
 
 
 def test_short_forms_of_polarity_are_read_in_full_together():
-    assert label_words(["NEG", "neu", "pos"]) == ["negative", "neutral", "positive"]
-    assert label_words(["neg", "pos", "mixed"]) == ["negative", "positive", "mixed"]
-    assert label_words(["noun", "pos"]) == ["noun", "pos"]
+    assert [*label_words(["NEG", "neu", "pos"]).values()] == ["negative", "neutral", "positive"]
+    assert [*label_words(["neg", "pos", "mixed"]).values()] == ["negative", "positive", "mixed"]
+    assert [*label_words(["noun", "pos"]).values()] == ["noun", "pos"]
 
 
 @pytest.mark.parametrize(
     "labels",
-    [[0, 1], [True, False], ["0", "1"], ["A", "B"], ["class_1", "class_2"], ["good", None], ["+-"]],
+    [[0, 1], [True, False], ["0", "1"], ["A", "B"], ["class_1", "class_2"], [None, 1.5], ["+-"]],
 )
 def test_codes(labels):
-    assert label_words(labels) is None
+    assert label_words(labels) == {}
 
 
-@given(st.lists(st.text(), min_size=1, unique=True))
-def test_all_or_nothing(labels):
+def test_codes_do_not_silence_the_other_labels():
+    labels = ["class_1", "class_2", 3, "A", "lost_card"]
+    assert label_words(labels) == {"lost_card": "lost card"}
+
+
+@given(st.lists(st.text() | st.integers(), min_size=1, unique=True))
+def test_texts_are_visible_and_belong_to_labels(labels):
     words = label_words(labels)
-    assert words is None or (len(words) == len(labels) and all(words))
+    assert words.keys() <= set(labels)
+    assert all(text.strip() == text != "" for text in words.values())

@@ -57,6 +57,29 @@ def test_labels_are_read_if_the_encoder_knows_them(minilm, labels, are_read):
     assert np.array_equal(read, unread) is not are_read
 
 
+@pytest.mark.parametrize(
+    ("labels", "texts"),
+    [
+        # A rare word is not read, and does not silence the others.
+        (
+            ("negative", "positive", "antagonistic"),
+            {"negative": "negative", "positive": "positive"},
+        ),
+        (("LABEL_1", "LABEL_2", "spam"), {}),
+        # "HUM" happens to be a word, but most of these are abbreviations.
+        (("HUM", "DESC", "ENTY"), {}),
+        ((0, 1, 2), {}),
+    ],
+)
+def test_each_label_is_looked_at(minilm, labels, texts, capsys):
+    y = np.array(labels, dtype=object if isinstance(labels[0], str) else int)
+    classifier = TransferTextClassifier(minilm, max_epochs=0, device="cpu", verbose=1)
+    classifier.fit(["one text", "another text", "a third"], y)
+    assert classifier.label_texts_ == texts
+    written = capsys.readouterr().err
+    assert ("labels read as texts: 'negative' as 'negative', " in written) == bool(texts)
+
+
 def test_default_encoder_does_not_mix_up_a_batch(minilm):
     texts, labels = zip(*SENTENCES, strict=True)
     classifier = TransferTextClassifier(minilm, max_epochs=1, device="cpu", random_state=0)

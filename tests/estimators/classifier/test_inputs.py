@@ -193,6 +193,7 @@ BAD_PARAMETERS = [
     ("lm_weight", -0.1),
     ("lexical_weight", -0.1),
     ("lexical_weight", 1.1),
+    ("prompt", 3),
     ("label_texts", "words"),
     ("label_texts", ["bad", "good"]),
     ("class_weight", "heavy"),
