@@ -56,12 +56,22 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         pulled towards those of their class and away from the others [2]_. It holds up to 16
         rows per class and falls in proportion beyond. 0 is off; multilabel targets have none.
 
+    mixing_coefficient : float or "auto", default="auto"
+        Share of the fine-tuned weights in their average with the pretrained ones, after which the
+        head is refitted: weight-space ensembling (WiSE-FT) [3]_. 1 takes the fine-tuned weights as
+        they are. ``"auto"`` is 1, but for at most 1,000 rows it falls to 0.5 as the log loss of
+        the linear probe in cross-validation rises to that of guessing by the frequencies of the
+        classes: then a fine-tune mostly memorizes its rows. Also 1 for multilabel targets, with
+        validation rows, and with ``warm_start`` or ``head_init="random"``.
+
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,) or (n_labels, 2)
         Labels, sorted. For multilabel targets ``[0, 1]`` for each label.
     label_texts_ : dict
         The text that each label was read as, without those that were not.
+    mixing_coefficient_ : float
+        The mixing coefficient that was used.
     lexical_ : LexicalChannel or None
         The TF-IDF model.
 
@@ -71,6 +81,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
        2008.
     .. [2] Gunel et al., "Supervised Contrastive Learning for Pre-trained Language Model
        Fine-tuning", 2021, arXiv:2011.01403.
+    .. [3] Wortsman et al., "Robust Fine-tuning of Zero-shot Models", CVPR 2022, arXiv:2109.01903.
 
     Examples
     --------
@@ -87,6 +98,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         "label_texts": [dict, StrOptions({"auto"}), None],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "contrastive_weight": [Interval(Real, 0, None, closed="left")],
+        "mixing_coefficient": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="right")],
     }
 
     def __init__(
@@ -96,6 +108,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         label_texts: dict[Any, str] | Literal["auto"] | None = "auto",
         class_weight: dict[Any, float] | list[dict[int, float]] | Literal["balanced"] | None = None,
         contrastive_weight: float = 1.0,
+        mixing_coefficient: float | Literal["auto"] = "auto",
         pooling: str = "auto",
         prompt: str = "auto",
         pooling_layers: int = 1,
@@ -161,6 +174,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         self.label_texts = label_texts
         self.class_weight = class_weight
         self.contrastive_weight = contrastive_weight
+        self.mixing_coefficient = mixing_coefficient
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

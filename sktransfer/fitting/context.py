@@ -66,6 +66,7 @@ class FitParameters:
     lexical_weight: float = 0.0
     head_init: str = "probe"
     head_refit: bool = False
+    mixing_coefficient: float | Literal["auto"] | None = None
     C: float = 10.0
     adapt_epochs: int = 0
     lm_weight: float = 0.0

@@ -14,8 +14,9 @@ from sktransfer.fitting.context import FitContext, FitJob, load_context
 from sktransfer.fitting.continuation import Continuation
 from sktransfer.fitting.epochs import EpochMonitor, report
 from sktransfer.fitting.lexical import fit_lexical
+from sktransfer.fitting.mixing import mix_weights, mixing_coefficient, present_weights
 from sktransfer.fitting.predictor import warn_of_cuts
-from sktransfer.fitting.probe import solve_head
+from sktransfer.fitting.probe import Probe
 from sktransfer.inputs import EncodedRows
 from sktransfer.language.auxiliary import AuxiliaryLanguage
 from sktransfer.runtime import device_memory, isolated_seed, resolve_device, usual_numerics
@@ -78,12 +79,13 @@ def _fit(context: FitContext, callbacks: FitCallbacks | None) -> FitResult:
         attributes=lambda: _attributes(context, copied=True),
     )
     with device_memory.holding(model, context.device):
-        if context.job.warm_start is None and parameters.head_init == "probe":
-            solve_head(context, data, C=parameters.C)
+        coefficient, before = _probe(context, data), present_weights(model)
         result = _fine_tune(context, data, monitor)
         interruption = monitor.finish(result)
-        if parameters.head_refit and result.loss_curve and not is_partial:
-            solve_head(context, data, C=task.refit_c)
+        if result.loss_curve and not is_partial:
+            mix_weights(model, before, coefficient)
+            if parameters.head_refit:
+                Probe(context, data).solve_head(task.refit_c)
     has_lexical = parameters.lexical_weight > 0 and isinstance(task, BlendableTask)
     attributes = {
         **_attributes(context),
@@ -94,6 +96,8 @@ def _fit(context: FitContext, callbacks: FitCallbacks | None) -> FitResult:
         "n_iter_": len(result.loss_curve),
         "device_": str(context.device),
     }
+    if parameters.mixing_coefficient is not None:
+        attributes["mixing_coefficient_"] = coefficient if result.loss_curve else 1.0
     return FitResult(attributes, interruption)
 
 
@@ -131,6 +135,14 @@ def _validation(context: FitContext, data: EncodedDataset) -> Callable[[], float
         return context.task.score(scores, targets)
 
     return validate
+
+
+def _probe(context: FitContext, data: EncodedDataset) -> float:
+    """Start from the linear probe; the share of the weights that a fine-tune is to have."""
+    probe = Probe(context, data)
+    if context.job.warm_start is None and context.parameters.head_init == "probe":
+        probe.solve_head(context.parameters.C)
+    return mixing_coefficient(context, probe) if context.plan.n_epochs else 1.0
 
 
 def _fine_tune(context: FitContext, data: EncodedDataset, monitor: EpochMonitor) -> TrainingResult:

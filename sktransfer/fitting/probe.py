@@ -2,59 +2,122 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Hashable
+from functools import cached_property, partial
 
 import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sktransfer.fitting.context import FitContext
 from sktransfer.inputs import distinct, join_ranges
 from sktransfer.runtime import cache, one_blas_thread, place_key
-from sktransfer.tasks import LinearWeights
+from sktransfer.tasks import ClassificationTask, LinearWeights
 from sktransfer.training import EncodedDataset, pooled_features
 
 # There are many more words and tokens than rows; this many are enough for a probe.
 _MAX_UNITS = 50_000
+_N_FOLDS = 5
 
 
-def solve_head(context: FitContext, data: EncodedDataset, *, C: float) -> None:
-    """Solve for the head on the encoder's present features, and set its weights.
+class Probe:
+    """Linear models on the present features of the training rows.
 
-    Solutions on an encoder that is as it was loaded are cached.
+    What is solved on an encoder that is as it was loaded is cached.
+
+    Parameters
+    ----------
+    context : FitContext
+        The model and its task.
+    data : EncodedDataset
+        Training rows.
     """
-    model = context.model
-    solve = partial(_solution, context, data, C)
-    if model.pretrained is None or not model.pretrained.is_whole:
-        found = solve()
-    else:
+
+    def __init__(self, context: FitContext, data: EncodedDataset) -> None:
+        self._context, self._data = context, data
+
+    def solve_head(self, C: float) -> None:
+        """Solve for the head, and set its weights."""
+        key = self._key("head", C)
+        solve = partial(self._solution, C)
+        if key is None:
+            found = solve()
+        else:
+            found = cache.remembered(key, solve, lambda solution: solution.coef.nbytes)
+        head = self._context.model.head
+        head.set_weights(torch.from_numpy(found.coef), torch.from_numpy(found.intercept))
+
+    def relative_loss(self, C: float) -> float:
+        """Log loss in cross-validation, relative to that of the frequencies of the classes.
+
+        Near 0 where the features tell the classes apart, 1 or more where they say nothing of them.
+        """
+        key = self._key("relative loss", C)
+        compute = partial(self._relative_loss, C)
+        return compute() if key is None else cache.remembered(key, compute, lambda _: 8)
+
+    def _key(self, kind: str, C: float) -> Hashable | None:
+        context, model = self._context, self._context.model
+        if model.pretrained is None or not model.pretrained.is_whole:
+            return None
         shape = (model.pooling, model.n_layers, model.n_skipped, context.input_key)
         place = place_key(context.device, context.dtype)
         # With the folder: what is cached in the process only has yet to be written there.
         pretrained = (model.pretrained.key, model.pretrained.folder)
-        key = ("head", *pretrained, shape, place, data.content, joblib.hash(context.task), C)
-        found = cache.remembered(key, solve, lambda solution: solution.coef.nbytes)
-    model.head.set_weights(torch.from_numpy(found.coef), torch.from_numpy(found.intercept))
+        task = joblib.hash(context.task)
+        return (kind, *pretrained, shape, place, self._data.content, task, C)
+
+    @cached_property
+    def _problem(self) -> tuple[NDArray[np.float64], Tensor, NDArray[np.float64]]:
+        """Features, targets and weights of the distinct rows."""
+        data, context = self._data, self._context
+        members, weights = data.merge_copies(data.weights)
+        if data.encoded.units is not None:
+            kept = _evenly_spaced(data.encoded.n_units[members])
+            members, weights = members[kept], weights[kept]
+        first, inverse = distinct([data.texts[i] for i in members])
+        rows = data.encoded.take(members[first])
+        features = pooled_features(
+            context.model, rows, data.pad_id, device=context.device, dtype=context.dtype
+        )
+        units = join_ranges(rows.unit_start[:-1][inverse], rows.n_units[inverse])
+        # To doubles last: with many rows, each copy counts.
+        inputs = context.model.head.normalize(features)[torch.from_numpy(units)].double().numpy()
+        return inputs, data.targets[members], weights
+
+    def _solution(self, C: float) -> LinearWeights:
+        inputs, targets, weights = self._problem
+        # Apple's GPUs have no doubles.
+        device = self._context.device if self._context.device.type == "cuda" else None
+        with one_blas_thread():
+            return self._context.task.solve(inputs, targets, weights, C=C, device=device)
+
+    def _relative_loss(self, C: float) -> float:
+        task = self._context.task
+        assert isinstance(task, ClassificationTask)
+        inputs, targets, weights = self._problem
+        codes = targets.numpy()
+        folds = _folds(codes)
+        losses = np.empty(len(codes))
+        with one_blas_thread():
+            for fold in range(folds.max() + 1):
+                inner, outer = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+                model = task.solve(inputs[inner], targets[inner], weights[inner], C=C)
+                logs = task.log_probabilities(model.scores(inputs[outer]))
+                losses[outer] = -logs[np.arange(len(outer)), codes[outer]]
+        shares = np.bincount(codes, weights=weights) / weights.sum()
+        entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
+        return float(np.average(losses, weights=weights) / entropy)
 
 
-def _solution(context: FitContext, data: EncodedDataset, C: float) -> LinearWeights:
-    members, weights = data.merge_copies(data.weights)
-    if data.encoded.units is not None:
-        kept = _evenly_spaced(data.encoded.n_units[members])
-        members, weights = members[kept], weights[kept]
-    first, inverse = distinct([data.texts[i] for i in members])
-    rows = data.encoded.take(members[first])
-    features = pooled_features(
-        context.model, rows, data.pad_id, device=context.device, dtype=context.dtype
-    )
-    units = join_ranges(rows.unit_start[:-1][inverse], rows.n_units[inverse])
-    # To doubles last: with many rows, each copy counts.
-    inputs = context.model.head.normalize(features)[torch.from_numpy(units)].double().numpy()
-    # Apple's GPUs have no doubles.
-    device = context.device if context.device.type == "cuda" else None
-    with one_blas_thread():
-        return context.task.solve(inputs, data.targets[members], weights, C=C, device=device)
+def _folds(codes: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Fold of each row, so that each class is spread over the folds."""
+    order = np.argsort(codes, kind="stable")
+    folds = np.empty(len(codes), dtype=np.intp)
+    folds[order] = np.arange(len(codes)) % _N_FOLDS
+    return folds
 
 
 def _evenly_spaced(n_units: NDArray[np.int64]) -> NDArray[np.intp]:
