@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sktransfer.estimators.choice_classifier import TransferChoiceClassifier
     from sktransfer.estimators.classifier import TransferTextClassifier
     from sktransfer.estimators.language_model import LanguageModel
+    from sktransfer.estimators.loading import load
     from sktransfer.estimators.regressor import TransferTextRegressor
     from sktransfer.estimators.token_classifier import TransferTokenClassifier
     from sktransfer.estimators.vectorizer import TransferTextVectorizer
@@ -34,6 +35,7 @@ __all__ = [
     "available_encoders",
     "compare",
     "datasets",
+    "load",
 ]
 
 _HOME = {
@@ -49,6 +51,7 @@ _HOME = {
     "available_encoders": "sktransfer.encoders",
     "compare": "sktransfer.comparison.compare",
     "datasets": "sktransfer.datasets",
+    "load": "sktransfer.estimators.loading",
 }
 
 # Importing torch takes seconds, so a public name loads its module at first use (PEP 562). Type

@@ -1,31 +1,40 @@
 """Encoders: pretrained modules that turn token ids into hidden states, and how to load them."""
 
 from sktransfer.encoders.awd_lstm import BidirectionalLSTMEncoder, LSTMEncoder, new_lstm
+from sktransfer.encoders.checks import SAVED_MARK
 from sktransfer.encoders.from_scratch import new_transformer
 from sktransfer.encoders.handle import EncoderHandle
 from sktransfer.encoders.lm_heads import new_lm_head
 from sktransfer.encoders.menu import DEFAULT_ENCODER, EncoderDescription
 from sktransfer.encoders.resolve import available_encoders, resolve_encoder
-from sktransfer.encoders.saving import ESTIMATOR_FILE, saved_encoder
+from sktransfer.encoders.saving import (
+    ESTIMATOR_FILES,
+    encoder_folder,
+    saved_encoder,
+)
 from sktransfer.encoders.seal import check_seal, seal_folder
 from sktransfer.encoders.sentence_settings import SentenceSettings
+from sktransfer.encoders.tokenizer import FastTokenizer
 from sktransfer.inputs import Tokenizer
 from sktransfer.nn.encoder import Encoder
 from sktransfer.nn.split import SplitEncoder
 
 __all__ = [
     "DEFAULT_ENCODER",
-    "ESTIMATOR_FILE",
+    "ESTIMATOR_FILES",
+    "SAVED_MARK",
     "BidirectionalLSTMEncoder",
     "Encoder",
     "EncoderDescription",
     "EncoderHandle",
+    "FastTokenizer",
     "LSTMEncoder",
     "SentenceSettings",
     "SplitEncoder",
     "Tokenizer",
     "available_encoders",
     "check_seal",
+    "encoder_folder",
     "new_lm_head",
     "new_lstm",
     "new_transformer",

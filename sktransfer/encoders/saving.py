@@ -30,10 +30,10 @@ MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 _FORMAT = 1
-# What an estimator may leave beside its encoder.
-ESTIMATOR_FILE = "estimator.json"
+# What an estimator may leave beside its encoder: document, arrays, model card.
+ESTIMATOR_FILES = ("estimator.json", "estimator.safetensors", "README.md")
 _DOCUMENTS = (
-    *(MANIFEST_FILE, "config.json", "tokenizer_config.json", ESTIMATOR_FILE, SEAL_FILE),
+    *(MANIFEST_FILE, "config.json", "tokenizer_config.json", *ESTIMATOR_FILES, SEAL_FILE),
     *(MODULES_FILE, PROMPTS_FILE, "1_Pooling"),
 )
 
@@ -75,14 +75,20 @@ def save_modules(
 def saved_encoder(
     encoder: Encoder, tokenizer: Tokenizer, settings: SentenceSettings, folder: Path
 ) -> Iterator[Path]:
-    """Put a saved encoder in the place of `folder`, with what the block adds to it.
+    """Put a saved encoder in the place of `folder`, with what the block adds to it."""
+    with encoder_folder(folder) as new:
+        save_modules(encoder, tokenizer, settings, new)
+        yield new
 
-    The block has a new folder, which takes the place of `folder` behind it; all of its files
-    have their digests there.
+
+@contextmanager
+def encoder_folder(folder: Path) -> Iterator[Path]:
+    """Give a new folder, which takes the place of `folder` behind the block.
+
+    All of its files have their digests there. A `folder` with anything else in it is refused.
     """
     _check_folder(folder)
     with replaced_folder(folder) as new:
-        save_modules(encoder, tokenizer, settings, new)
         yield new
         seal_folder(new)
 
@@ -218,7 +224,8 @@ def _check_folder(folder: Path) -> None:
     if not names:
         return
     others = sorted(names - {*_DOCUMENTS, WEIGHTS_FILE, TOKENIZER_FILE})
-    if others or not any(_is_marked(folder / name) for name in (MANIFEST_FILE, "config.json")):
+    marked = (MANIFEST_FILE, "config.json", ESTIMATOR_FILES[0])
+    if others or not any(_is_marked(folder / name) for name in marked):
         raise ValueError(
             f"folder={str(folder)!r} holds other content ({', '.join(others or sorted(names))}), "
             "which is not overwritten; give a new or empty folder."

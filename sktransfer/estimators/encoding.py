@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from pathlib import Path
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.encoders import EncoderHandle, SentenceSettings
+from sktransfer.estimators.saving import write_estimator
 from sktransfer.estimators.sklearn_private import check_feature_names
 from sktransfer.fitting.callbacks import CallbackSupportMixin
 from sktransfer.fitting.context import FitParameters
@@ -59,6 +62,41 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             name=self.encoder_name_,
             settings=self._sentence_settings(),
         )
+
+    def save(
+        self, folder: str | os.PathLike[str], *, weights: Literal["auto", "full"] = "auto"
+    ) -> None:
+        """Write the fitted estimator to a folder, without pickle; `sktransfer.load` reads it.
+
+        The folder is written as a whole: a process that is killed leaves the old one.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            Folder to create. One that holds a saved estimator is replaced; other content is
+            refused.
+        weights : {"auto", "full"}, default="auto"
+            ``"auto"`` keeps the weights that fine-tuning has not changed by reference, if the
+            encoder has a name that other machines know, too: loading needs that encoder, and
+            checks its SHA-256. ``"full"`` writes all weights, and the folder is then an `encoder`
+            for other estimators as well.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds other content, or the encoder has no form in files.
+
+        Warns
+        -----
+        UserWarning
+            If a parameter has no form in JSON, such as a random generator: it will have its
+            default.
+        """
+        check_is_fitted(self)
+        if weights not in ("auto", "full"):
+            raise ValueError(f"weights must be 'auto' or 'full', got {weights!r}.")
+        with usual_numerics():
+            write_estimator(self._copied(), Path(folder).expanduser(), weights)
 
     def _sentence_settings(self) -> SentenceSettings:
         """Pooling and prompt of the fitted encoder."""

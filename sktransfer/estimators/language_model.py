@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -25,15 +24,14 @@ from sktransfer.encoders import (
 )
 from sktransfer.estimators.docstrings import documented
 from sktransfer.estimators.encoding import BaseEncoderEstimator, draw_seed, predicting
+from sktransfer.estimators.loading import load
 from sktransfer.estimators.parameters import TRAINING, Constraints
-from sktransfer.estimators.saving import read_estimator, write_estimator
 from sktransfer.estimators.sklearn_private import Interval, StrOptions, fit_context
 from sktransfer.fitting.callbacks import FitCallbacks, with_callbacks
 from sktransfer.fitting.pretraining import (
     SCORING_SEED,
     CheckpointSettings,
     PretrainingJob,
-    language_model,
     run_pretraining,
 )
 from sktransfer.inputs import RowFormat, TextFormat
@@ -445,26 +443,25 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
             encoder, self.tokenizer_, prompt, n_tokens, temperature=temperature, rng=rng
         )
 
-    @predicting
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(
+        self, folder: str | os.PathLike[str], *, weights: Literal["auto", "full"] = "full"
+    ) -> None:
         """Write the fitted model to a folder, without pickle.
 
-        The folder is an `encoder` for every estimator as well.
+        With all of its weights, the folder is an `encoder` for every estimator as well.
 
         Parameters
         ----------
         folder : str or path
-            Made if it is not there; must be empty or hold a saved model.
+            Made if it is not there; must be empty or hold a saved estimator.
+        weights : {"auto", "full"}, default="full"
+            As in the other estimators.
         """
-        fitted = {
-            name: getattr(self, name)
-            for name in ("loss_curve_", "validation_scores_", "best_epoch_", "n_iter_", "device_")
-        }
-        write_estimator(Path(folder), self, self.encoder_, fitted)
+        super().save(folder, weights=weights)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
-        """Read a model that `save` wrote.
+        """Read a model that `save` wrote, as `sktransfer.load` does.
 
         Parameters
         ----------
@@ -476,17 +473,11 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
         LanguageModel
             The fitted model, on the CPU.
         """
-        parameters, fitted, handle = read_estimator(Path(folder), cls.__name__)
-        model = cls(**{"encoder": handle, **parameters})
-        encoder, tokenizer = handle.load(lm_head=True)
-        for name, value in fitted.items():
-            setattr(model, name, value)
-        with usual_numerics():
-            model.model_ = language_model(encoder, model._fit_parameters())
-        model.task_ = None
-        model.tokenizer_, model.encoder_name_ = tokenizer, handle.name
-        model.sentence_settings_ = handle.settings
-        model.n_features_in_ = 1
+        model = load(folder)
+        if not isinstance(model, cls):
+            raise ValueError(
+                f"folder={str(folder)!r} holds a {type(model).__name__}, not a {cls.__name__}."
+            )
         return model
 
     def _corpus(self, X: Any, *, name: str = "X", reset: bool = False) -> Corpus:

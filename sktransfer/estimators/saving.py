@@ -1,69 +1,144 @@
-"""Fitted models on disk: JSON, safetensors and tokenizer files, no pickle."""
+"""Fitted estimators in folders: JSON, safetensors and tokenizer files, no pickle."""
 
 from __future__ import annotations
 
 import json
 import os
+import warnings
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from sktransfer.encoders import (
-    ESTIMATOR_FILE,
+    ESTIMATOR_FILES,
+    SAVED_MARK,
     EncoderHandle,
-    check_seal,
     resolve_encoder,
-    saved_encoder,
 )
+from sktransfer.fitting.plain_state import Arrays, to_plain
+from sktransfer.fitting.saving import saved_network, write_arrays
+from sktransfer.runtime import find_stack_level
 
-_FORMAT = 1
+FORMAT = 2
+DOCUMENT, ARRAYS, _CARD = ESTIMATOR_FILES
+SAVED_ENCODER = {"encoder": "saved"}
+# What the network is made of; the rest of the fitted attributes are numbers and texts.
+_NETWORK = ("model_", "tokenizer_")
 
 
-def write_estimator(
-    folder: Path, estimator: Any, encoder: EncoderHandle, fitted: dict[str, Any]
-) -> None:
-    """Write the parameters of `estimator`, some fitted attributes, and its encoder to `folder`.
-
-    A parameter that JSON has no form for (a random generator, an encoder's handle) is left out
-    and has its default, or the saved encoder, when read.
-    """
-    parameters = {name: _plain(value) for name, value in estimator.get_params(deep=False).items()}
-    document = {
-        "format": _FORMAT,
-        "estimator": type(estimator).__name__,
-        "parameters": {name: value for name, value in parameters.items() if _is_plain(value)},
-        "fitted": fitted,
+def write_estimator(estimator: Any, folder: Path, weights: Literal["auto", "full"]) -> None:
+    """Write a fitted `estimator` to `folder`, as a whole."""
+    arrays: Arrays = {}
+    base = _pretrained(estimator.encoder) if weights == "auto" else None
+    given = estimator.get_params(deep=False)
+    parameters = {name: _parameter(value) for name, value in given.items() if _has_form(value)}
+    if lost := sorted(given.keys() - parameters.keys()):
+        warnings.warn(
+            f"{', '.join(lost)} cannot be written to a file: the loaded estimator will have the "
+            "default.",
+            UserWarning,
+            stacklevel=find_stack_level(),
+        )
+    fitted = {
+        name: to_plain(value, arrays, name)
+        for name, value in vars(estimator).items()
+        if _is_fitted(name)
     }
-    modules = encoder.load_shared(lm_head=True)
-    with saved_encoder(*modules, encoder.settings, folder) as new:
-        (new / ESTIMATOR_FILE).write_text(json.dumps(document, indent=1), "utf-8")
+    network = saved_network(
+        estimator.model_, estimator.tokenizer_, base, estimator._sentence_settings(), folder
+    )
+    with network as (new, described, tensors):
+        document = {
+            SAVED_MARK: {},
+            "format": FORMAT,
+            "estimator": type(estimator).__name__,
+            "versions": versions(),
+            "parameters": parameters,
+            "fitted": fitted,
+            "network": described,
+        }
+        write_arrays(new / ARRAYS, arrays, tensors)
+        text = json.dumps(document, indent=1, allow_nan=False)
+        (new / DOCUMENT).write_text(text + "\n", "utf-8")
+        (new / _CARD).write_text(_card(estimator, described), "utf-8")
 
 
-def read_estimator(
-    folder: Path, estimator: str
-) -> tuple[dict[str, Any], dict[str, Any], EncoderHandle]:
-    """Parameters, fitted attributes and encoder that `write_estimator` wrote."""
-    file = folder / ESTIMATOR_FILE
-    if not file.is_file():
-        raise ValueError(
-            f"folder={str(folder)!r} holds no saved estimator: {ESTIMATOR_FILE} is missing."
-        )
-    check_seal(folder, is_needed=True)
-    document = json.loads(file.read_text("utf-8"))
-    if document["format"] != _FORMAT or document["estimator"] != estimator:
-        raise ValueError(
-            f"folder={str(folder)!r} holds a {document['estimator']} of format "
-            f"{document['format']}, not a {estimator} of format {_FORMAT}."
-        )
-    return document["parameters"], document["fitted"], resolve_encoder(folder)
+def _pretrained(encoder: Any) -> EncoderHandle | None:
+    """Handle of an encoder that other machines find by its name."""
+    if not isinstance(encoder, str) or Path(encoder).expanduser().exists():
+        return None
+    try:
+        return resolve_encoder(encoder)
+    except ValueError:
+        return None
 
 
-def _plain(value: Any) -> Any:
+def _parameter(value: Any) -> Any:
+    """A parameter as JSON."""
+    if isinstance(value, EncoderHandle):
+        return SAVED_ENCODER
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, np.generic):  # of a grid, say
-        return value.item()
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+        value = value.item()
+    return to_plain(value, {}, "parameter")
 
 
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (str, int, float, bool))
+def _has_form(value: Any) -> bool:
+    """Whether a parameter has a form in JSON; others, such as a random generator, do not."""
+    if isinstance(value, (EncoderHandle, os.PathLike)):
+        return True
+    if isinstance(value, np.ndarray):
+        return False
+    try:
+        to_plain(value, {}, "parameter")
+    except TypeError:
+        return False
+    return True
+
+
+def _is_fitted(name: str) -> bool:
+    """Whether an attribute is part of the fitted state, or of what `set_output` chose."""
+    is_public = name.endswith("_") and not name.startswith("_")
+    return (is_public and name not in _NETWORK) or name == "_sklearn_output_config"
+
+
+def versions() -> dict[str, str]:
+    names = ("sktransfer", "torch", "transformers", "tokenizers", "scikit-learn", "numpy")
+    return {name: metadata.version(name) for name in names}
+
+
+def _card(estimator: Any, network: dict[str, Any]) -> str:
+    """A model card that the Hugging Face hub reads."""
+    task = {"ClassificationTask": "- text-classification\n"}.get(type(estimator.task_).__name__, "")
+    version = metadata.version("sktransfer")
+    reference = network["encoder"]
+    base = "its own weights, in this folder" if reference is None else f"`{reference['name']}`"
+    classes = getattr(estimator, "classes_", None)
+    labels = ""
+    if classes is not None and np.ndim(classes) == 1:
+        shown = ", ".join(f"`{label}`" for label in classes[:20])
+        labels = f"- Labels ({len(classes)}): {shown}{', …' if len(classes) > 20 else ''}\n"
+    return f"""---
+library_name: sktransfer
+tags:
+- sktransfer
+{task}---
+
+# {type(estimator).__name__}
+
+A fitted estimator of [sktransfer](https://pypi.org/project/sktransfer/) {version}:
+
+```python
+import sktransfer
+
+estimator = sktransfer.load("this folder")
+```
+
+- Encoder: `{estimator.encoder_name_}`, {base}
+{labels}- Epochs: {estimator.n_iter_}
+
+What it was trained on, what it is for and how well it does is for its author to add.
+"""

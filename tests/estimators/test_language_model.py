@@ -519,7 +519,7 @@ def test_load_says_what_is_missing(tmp_path, fitted):
     with pytest.raises(ValueError, match=r"estimator\.json has changed .* the folder is damaged"):
         LanguageModel.load(tmp_path / "model")
     seal_folder(tmp_path / "model")
-    with pytest.raises(ValueError, match="holds a Other"):
+    with pytest.raises(ValueError, match="holds a 'Other', which is unknown"):
         LanguageModel.load(tmp_path / "model")
 
 

@@ -1,0 +1,123 @@
+"""Load the estimators that their method `save` wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from sktransfer.encoders import EncoderHandle, check_seal, resolve_encoder
+from sktransfer.estimators.saving import ARRAYS, DOCUMENT, FORMAT, SAVED_ENCODER, versions
+from sktransfer.fitting.plain_state import from_plain
+from sktransfer.fitting.saving import MissingEncoderError, read_arrays, read_network
+from sktransfer.runtime import find_stack_level, usual_numerics
+
+# The only estimators that are built from a file, and their modules.
+_ESTIMATORS = {
+    "LanguageModel": "language_model",
+    "TransferAnswerExtractor": "answer_extractor",
+    "TransferChoiceClassifier": "choice_classifier",
+    "TransferTextClassifier": "classifier",
+    "TransferTextRegressor": "regressor",
+    "TransferTextVectorizer": "vectorizer",
+    "TransferTokenClassifier": "token_classifier",
+}
+
+
+@usual_numerics()
+def load(folder: str | os.PathLike[str]) -> Any:
+    """Load an estimator that its method `save` wrote.
+
+    Nothing in the folder can run code.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        What `save` was given.
+
+    Returns
+    -------
+    estimator
+        The fitted estimator, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the folder is damaged, was written by a newer version or by something else, or refers to
+        pretrained weights that are not on this machine and cannot be downloaded.
+
+    Warns
+    -----
+    UserWarning
+        If sktransfer, PyTorch or transformers have another version than when the folder was
+        written.
+
+    Examples
+    --------
+    >>> import sktransfer
+    >>> classifier.save("my-classifier")  # doctest: +SKIP
+    >>> sktransfer.load("my-classifier").predict(["a text"])  # doctest: +SKIP
+    """
+    folder = Path(folder).expanduser()
+    document = _read_document(folder)
+    name = document["estimator"]
+    if name not in _ESTIMATORS:
+        raise ValueError(f"folder={str(folder)!r} holds a {name!r}, which is unknown here.")
+    kind = getattr(import_module(f"sktransfer.estimators.{_ESTIMATORS[name]}"), name)
+    _warn_of_versions(document["versions"])
+    try:
+        arrays, tensors = read_arrays(folder / ARRAYS)
+        model, tokenizer = read_network(document["network"], tensors, folder)
+        fitted = {name: from_plain(value, arrays) for name, value in document["fitted"].items()}
+    except MissingEncoderError as error:
+        raise ValueError(f"folder={str(folder)!r} cannot be loaded: {error}") from error
+    except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        raise ValueError(f"folder={str(folder)!r} is damaged: {error}") from error
+    parameters = document["parameters"]
+    if parameters.get("encoder") == SAVED_ENCODER:
+        parameters = {**parameters, "encoder": resolve_encoder(folder)}
+    estimator = kind(**{name: _restored(value) for name, value in parameters.items()})
+    model.encoder.set_chunk_length(estimator.max_length)
+    vars(estimator).update(fitted | {"model_": model, "tokenizer_": tokenizer})
+    return estimator
+
+
+def _read_document(folder: Path) -> dict[str, Any]:
+    path = folder / DOCUMENT
+    if not path.is_file():
+        raise ValueError(f"folder={str(folder)!r} holds no saved estimator: {DOCUMENT} is missing.")
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        version = document["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read: {error!r}") from error
+    if version != FORMAT:
+        raise ValueError(
+            f"folder={str(folder)!r} has format {version!r}, and this version of sktransfer reads "
+            f"format {FORMAT}: load it with the version that saved it."
+        )
+    check_seal(folder, is_needed=True)
+    return dict(document)
+
+
+def _restored(value: Any) -> Any:
+    return value if isinstance(value, EncoderHandle) else from_plain(value, {})
+
+
+def _warn_of_versions(saved: dict[str, str]) -> None:
+    here = versions()
+    others = [
+        f"{name} {saved[name]} (here {here[name]})"
+        for name in ("sktransfer", "torch", "transformers")
+        if name in saved and saved[name].split(".")[:2] != here[name].split(".")[:2]
+    ]
+    if others:
+        warnings.warn(
+            f"The estimator was saved with {', '.join(others)}: predictions may differ by "
+            "rounding, and parameters that are new here have their defaults.",
+            UserWarning,
+            stacklevel=find_stack_level(),
+        )
