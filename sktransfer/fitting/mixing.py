@@ -15,7 +15,7 @@ from sktransfer.tasks import ClassificationTask
 _FEW_ROWS = 1000
 # The coefficient falls from 1 to its least value as the relative loss of the probe rises between
 # these bounds.
-_EASY, _HARD = 0.7, 1.0
+_EASY, _HARD = 0.8, 1.0
 _LEAST = 0.5
 
 

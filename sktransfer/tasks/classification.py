@@ -18,7 +18,8 @@ from sktransfer.tasks.protocol import LinearWeights
 # Below every score of a class with examples, so that a class announced in `partial_fit` but
 # not yet seen is possible and never preferred.
 _UNSEEN_MARGIN = 2.0
-_TEMPERATURE = 0.1
+# Beside a cross-entropy that falls from about 1, errors of cosines are small.
+_PAIR_WEIGHT = 2.0
 _REFIT_C_PER_CLASS = 0.5
 
 
@@ -30,7 +31,7 @@ class ClassificationTask:
     classes : ndarray of shape (n_classes,)
         Sorted distinct labels.
     contrastive_weight : float
-        Weight of the supervised contrastive loss beside the cross-entropy.
+        Weight of the contrastive loss beside the cross-entropy.
     """
 
     def __init__(self, classes: NDArray[Any], *, contrastive_weight: float = 0.0) -> None:
@@ -87,10 +88,10 @@ class ClassificationTask:
         return torch.from_numpy(np.searchsorted(self.classes, y).astype(np.int64))
 
     def loss(self, scores: Tensor, features: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of each row, and its contrast with the other rows of the batch."""
+        """Cross-entropy of each row, and its pairs with the other rows of the batch."""
         loss = functional.cross_entropy(scores, targets, reduction="none")
         if self.contrastive_weight > 0:
-            loss = loss + self.contrastive_weight * supervised_contrast(features, targets)
+            loss = loss + self.contrastive_weight * pair_loss(features, targets)
         return loss
 
     def solve(
@@ -175,30 +176,28 @@ def check_classes(labels: NDArray[Any], known: NDArray[Any] | None) -> NDArray[A
     return known
 
 
-def supervised_contrast(features: Tensor, targets: Tensor) -> Tensor:
-    """Supervised contrastive loss of each row against the other rows of its batch.
+def pair_loss(features: Tensor, targets: Tensor) -> Tensor:
+    """Squared error of the cosines of pairs of rows: 1 within a class, 0 between classes.
 
-    Every row is an anchor; rows of its class attract it, the others repel it (Khosla et al.
-    2020, arXiv:2004.11362, equation 2; beside a cross-entropy: Gunel et al. 2021,
-    arXiv:2011.01403).
+    Pairs within classes weigh as much together as those between classes (Reimers and Gurevych 2019,
+    arXiv:1908.10084; for few labels Tunstall et al. 2022, arXiv:2209.11055).
 
     Parameters
     ----------
     features : Tensor of shape (n_rows, n_features)
-        Compared by their cosine.
+        Rows of a batch.
     targets : Tensor of shape (n_rows,)
         Class codes.
 
     Returns
     -------
     Tensor of shape (n_rows,)
-        Zero for a row that is alone in its class.
+        Its mean is twice the sum of the mean error within classes and that between them.
     """
     directions = functional.normalize(features, dim=1)
-    itself = torch.eye(len(targets), dtype=torch.bool, device=targets.device)
-    similarity = (directions @ directions.T / _TEMPERATURE).masked_fill(itself, -torch.inf)
-    log_share = torch.log_softmax(similarity, dim=1).masked_fill(itself, 0.0)
-    positive = (targets[:, None] == targets[None, :]) & ~itself
-    n_positive = positive.sum(dim=1)
-    loss = -(log_share * positive).sum(dim=1) / n_positive.clamp(min=1)
-    return torch.where(n_positive > 0, loss, torch.zeros_like(loss))
+    is_pair = 1 - torch.eye(len(targets), device=targets.device)
+    is_alike = (targets[:, None] == targets[None, :]).float()
+    errors = (directions @ directions.T - is_alike) ** 2
+    within, between = is_alike * is_pair, 1 - is_alike
+    weights = within / within.sum().clamp(min=1) + between / between.sum().clamp(min=1)
+    return _PAIR_WEIGHT * len(targets) * (errors * weights).sum(dim=1)

@@ -8,7 +8,7 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from sktransfer.tasks import ClassificationTask
-from sktransfer.tasks.classification import supervised_contrast
+from sktransfer.tasks.classification import pair_loss
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5))
@@ -75,29 +75,35 @@ def test_loss_and_score() -> None:
     assert task.score(scores.numpy(), targets) == 0.5
 
 
-def test_contrast_is_the_formula_of_the_paper() -> None:
-    features = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
-    targets = torch.tensor([0, 1, 0, 0, 2])
-    found = supervised_contrast(features, targets)
-    z = torch.nn.functional.normalize(features, dim=1).numpy().astype(float)
-    for i in range(5):
-        others = [j for j in range(5) if j != i]
-        total = sum(np.exp(z[i] @ z[j] / 0.1) for j in others)
-        friends = [j for j in others if targets[j] == targets[i]]
-        logs = [np.log(np.exp(z[i] @ z[j] / 0.1) / total) for j in friends]
-        assert found[i].item() == pytest.approx(-np.mean(logs) if logs else 0.0, abs=1e-5)
+def test_pair_loss_is_the_error_of_the_cosines() -> None:
+    features = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    codes = [0, 1, 0, 2, 1, 0]
+    unit = features / features.norm(dim=1, keepdim=True)
+    within, between = [], []
+    for i in range(6):
+        for j in range(6):
+            if i == j:
+                continue
+            cosine = float(unit[i] @ unit[j])
+            if codes[i] == codes[j]:
+                within.append((cosine - 1) ** 2)
+            else:
+                between.append(cosine**2)
+    expected = 2 * (np.mean(within) + np.mean(between))
+    found = pair_loss(features, torch.tensor(codes)).mean()
+    assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
-def test_contrast_of_one_row_or_one_class_has_a_finite_gradient() -> None:
+def test_pairs_of_one_row_or_one_class_has_a_finite_gradient() -> None:
     for targets in ([0], [0, 0], [0, 1]):
         features = torch.randn(len(targets), 3, requires_grad=True)
-        supervised_contrast(features, torch.tensor(targets)).sum().backward()
+        pair_loss(features, torch.tensor(targets)).sum().backward()
         assert torch.isfinite(features.grad).all()
 
 
-def test_contrast_adds_to_the_loss() -> None:
+def test_pair_loss_adds_to_the_loss() -> None:
     classes = np.array(["a", "b"])
     batch = torch.zeros(4, 2), torch.randn(4, 3), torch.tensor([0, 1, 0, 1])
     plain = ClassificationTask(classes).loss(*batch)
     both = ClassificationTask(classes, contrastive_weight=2.0).loss(*batch)
-    torch.testing.assert_close(both - plain, 2 * supervised_contrast(*batch[1:]))
+    torch.testing.assert_close(both - plain, 2 * pair_loss(*batch[1:]))
