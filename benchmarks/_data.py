@@ -19,9 +19,11 @@ SETS = (
     "20newsgroups_strict",
     "imdb",
     "dbpedia14",
+    "tweet_irony",
+    "hate_davidson",
 )
 LONG_SETS = ("20newsgroups_strict", "imdb")
-BUDGETS = ("8", "64", "1500")
+BUDGETS = ("4", "8", "16", "64", "1500")
 _TOTAL_BUDGETS = ("1500",)
 
 

@@ -461,7 +461,7 @@ def build(name: str, budget: str, seed: int) -> System:
         return SkTransfer(SKTRANSFER_VARIANTS[name], seed)
     if name.startswith("trainer_"):
         # Few rows need more passes for the same number of steps.
-        epochs = {"8": 10, "64": 5}.get(budget, 3)
+        epochs = {"4": 10, "8": 10, "16": 10, "64": 5}.get(budget, 3)
         return PlainFineTune(float(name.removeprefix("trainer_")), epochs, seed)
     return {"tfidf": TfidfRegression, "frozen": FrozenFeatures, "setfit": SetFit}[name](seed)
 
@@ -470,7 +470,7 @@ def is_planned(name: str, budget: str, n_classes: int) -> bool:
     """Whether the comparison asks for this fit: SetFit's pairs explode with labels and classes."""
     if name != "setfit":
         return True
-    return budget == "8" or (budget == "64" and n_classes <= 6)
+    return budget in ("4", "8") or (budget in ("16", "64") and n_classes <= 6)
 
 
 def import_modules(system: System) -> None:

@@ -193,10 +193,11 @@ def split(text: str) -> list[str]:
 
 
 def parse() -> argparse.Namespace:
-    systems = [*_systems.PEERS, "sktransfer"]
+    systems = [*_systems.PEERS, "sktransfer", "sktransfer_nolabeltexts"]
     parser = argparse.ArgumentParser(description="Fit TransferTextClassifier and its peers.")
     parser.add_argument("--sets", type=split, default=list(_data.SETS), metavar="SET,...")
-    parser.add_argument("--budgets", type=split, default=list(_data.BUDGETS), metavar="8,64,1500")
+    budgets = ["4", "8", "64", "1500"]
+    parser.add_argument("--budgets", type=split, default=budgets, metavar="4,8,16,64,1500")
     parser.add_argument("--draws", type=split, default=["0", "1", "2"], metavar="0,1,2")
     parser.add_argument("--systems", type=split, default=systems, metavar="SYSTEM,...")
     parser.add_argument("--output", type=Path, default=RESULTS)
