@@ -52,13 +52,15 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         Weights of the classes, as in scikit-learn. For multilabel targets a list of a dict
         ``{0: weight, 1: weight}`` for each label.
     contrastive_weight : float, default=1.0
-        Weight of a contrastive loss beside the cross-entropy: the cosine of two rows of a batch
-        is to be 1 within a class and 0 between classes [2]_. It holds up to 16 rows per class and
-        falls in proportion beyond. 0 is off; multilabel targets have none.
+        Weight of a contrastive loss beside the cross-entropy: rows of a batch are pulled towards
+        those of their class and away from the others [2]_. It holds up to 16 rows per class and
+        falls in proportion beyond. Where there are no more rows and no label texts, the loss is
+        the squared error of cosines: 1 within a class and 0 between classes [3]_. 0 is off;
+        multilabel targets have none.
 
     mixing_coefficient : float or "auto", default="auto"
         Share of the fine-tuned weights in their average with the pretrained ones, after which the
-        head is refitted: weight-space ensembling (WiSE-FT) [3]_. 1 takes the fine-tuned weights as
+        head is refitted: weight-space ensembling (WiSE-FT) [4]_. 1 takes the fine-tuned weights as
         they are. ``"auto"`` is 1, but for at most 1,000 rows it falls to 0.5 as the log loss of
         the linear probe in cross-validation rises from 0.8 to 1 times that of guessing by the
         frequencies of the classes: then a fine-tune mostly memorizes its rows. Also 1 for
@@ -80,8 +82,10 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
     ----------
     .. [1] Chang et al., "Importance of Semantic Representation: Dataless Classification", AAAI
        2008.
-    .. [2] Tunstall et al., "Efficient Few-Shot Learning Without Prompts", 2022, arXiv:2209.11055.
-    .. [3] Wortsman et al., "Robust Fine-tuning of Zero-shot Models", CVPR 2022, arXiv:2109.01903.
+    .. [2] Gunel et al., "Supervised Contrastive Learning for Pre-trained Language Model
+       Fine-tuning", 2021, arXiv:2011.01403.
+    .. [3] Tunstall et al., "Efficient Few-Shot Learning Without Prompts", 2022, arXiv:2209.11055.
+    .. [4] Wortsman et al., "Robust Fine-tuning of Zero-shot Models", CVPR 2022, arXiv:2109.01903.
 
     Examples
     --------

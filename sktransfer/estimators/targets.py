@@ -64,6 +64,10 @@ class BaseTargets(ABC):
         """Text of each target of `rows` that says what it means."""
         return {}
 
+    def with_label_texts(self, task: Task, label_texts: Mapping[Any, str]) -> Task:
+        """`task` as it is learned with texts of the targets among the rows."""
+        return task
+
     def strata(self, rows: LabeledTexts) -> NDArray[Any] | None:
         """Groups for a stratified validation split."""
         return None
@@ -109,7 +113,11 @@ class ClassTargets(BaseTargets):
         # Contrast teaches what a class is while a few rows must show it; where there are many,
         # the cross-entropy does, and keeps the probabilities.
         share = min(1.0, _CONTRASTED_ROWS * len(classes) / n_rows)
-        return ClassificationTask(classes, contrastive_weight=share * self.contrastive_weight)
+        return ClassificationTask(
+            classes,
+            contrastive_weight=share * self.contrastive_weight,
+            compares_pairs=share == 1,
+        )
 
     def weights(self, rows: LabeledTexts, task: Task) -> NDArray[np.float64]:
         """Weights of the rows times those of their classes."""
@@ -141,6 +149,12 @@ class ClassTargets(BaseTargets):
         if self.label_texts == "auto":
             return _readable(labels, tokenizer)
         return _given(labels, self.label_texts)
+
+    def with_label_texts(self, task: Task, label_texts: Mapping[Any, str]) -> Task:
+        """`task` without its loss on pairs, which helps coded labels only."""
+        if not (label_texts and isinstance(task, ClassificationTask)):
+            return task
+        return ClassificationTask(task.classes, contrastive_weight=task.contrastive_weight)
 
     def strata(self, rows: LabeledTexts) -> NDArray[Any] | None:
         """Classes; None for multilabel targets."""

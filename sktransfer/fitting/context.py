@@ -226,6 +226,7 @@ def load_context(job: FitJob) -> FitContext:
             with_lm_head(direction)
     label_texts = {} if job.is_partial else job.targets.label_texts_of(job.rows, tokenizer)
     rows = job.rows.with_label_texts(label_texts)
+    job = replace(job, task=job.targets.with_label_texts(job.task, label_texts))
     plan = parameters.plan(len(rows), model.encoder)
     if not (plan.n_epochs and parameters.trains(model.encoder)):
         # The same features as predictions have, computed once for both.

@@ -65,5 +65,8 @@ class Targets(Protocol):
     def label_texts_of(self, rows: LabeledTexts, tokenizer: Tokenizer) -> dict[Any, str]:
         """Text of each target of `rows` that says what it means."""
 
+    def with_label_texts(self, task: Task, label_texts: Mapping[Any, str]) -> Task:
+        """`task` as it is learned with texts of the targets among the rows."""
+
     def attributes(self, task: Task, label_texts: Mapping[Any, str]) -> dict[str, Any]:
         """Fitted attributes that describe the targets."""

@@ -28,9 +28,11 @@ def mixing_coefficient(context: FitContext, probe: Probe) -> float:
     chosen = context.parameters.mixing_coefficient
     if chosen != "auto":
         return 1.0 if chosen is None else chosen
-    is_few = len(context.rows) <= _FEW_ROWS and context.job.validation is None
-    is_pretrained = context.job.warm_start is None and context.parameters.head_init == "probe"
-    if not (is_few and is_pretrained and isinstance(context.task, ClassificationTask)):
+    job = context.job
+    is_few = len(context.rows) <= _FEW_ROWS and job.validation is None
+    is_first = job.warm_start is None and not job.is_partial
+    is_probed = context.parameters.head_init == "probe"
+    if not (is_few and is_first and is_probed and isinstance(context.task, ClassificationTask)):
         return 1.0
     loss = probe.relative_loss(context.parameters.C)
     return float(np.interp(loss, [_EASY, _HARD], [1.0, _LEAST]))

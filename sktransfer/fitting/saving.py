@@ -74,7 +74,7 @@ def saved_network(
             "dropout": model.head.dropout.p,
         },
         "prompt": prompt_of(tokenizer),
-        "lm_head": model.encoder.lm_head is not None,
+        "lm_head": _has_lm_head(model.encoder),
         "encoder": None,
     }
     if base is None or changed is None:
@@ -158,7 +158,7 @@ def _changed_weights(
     encoder: Encoder, tokenizer: Tokenizer, base: EncoderHandle
 ) -> dict[str, Tensor] | None:
     """Weights of `encoder` that are not those of `base`, or None if it is another network."""
-    pretrained, its_tokenizer = base.load_shared(lm_head=encoder.lm_head is not None)
+    pretrained, its_tokenizer = base.load_shared(lm_head=_has_lm_head(encoder))
     before, now = dict(pretrained.named_parameters()), dict(encoder.named_parameters())
     is_alike = before.keys() == now.keys() and all(
         before[name].shape == value.shape for name, value in now.items()
@@ -169,6 +169,11 @@ def _changed_weights(
         name: value for name, value in now.items() if not torch.equal(value, before[name])
     }
     return None if len(changed) == len(now) else changed
+
+
+def _has_lm_head(encoder: Encoder) -> bool:
+    """Whether the encoder, or a direction of it, has a language-model head."""
+    return any("lm_head." in name for name, _ in encoder.named_parameters())
 
 
 def _referenced(reference: dict[str, str]) -> EncoderHandle:

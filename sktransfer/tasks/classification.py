@@ -20,6 +20,7 @@ from sktransfer.tasks.protocol import LinearWeights
 _UNSEEN_MARGIN = 2.0
 # Beside a cross-entropy that falls from about 1, errors of cosines are small.
 _PAIR_WEIGHT = 2.0
+_TEMPERATURE = 0.1
 _REFIT_C_PER_CLASS = 0.5
 
 
@@ -32,11 +33,20 @@ class ClassificationTask:
         Sorted distinct labels.
     contrastive_weight : float
         Weight of the contrastive loss beside the cross-entropy.
+    compares_pairs : bool, default=False
+        Whether that is `pair_loss`, which suits few rows, rather than `supervised_contrast`.
     """
 
-    def __init__(self, classes: NDArray[Any], *, contrastive_weight: float = 0.0) -> None:
+    def __init__(
+        self,
+        classes: NDArray[Any],
+        *,
+        contrastive_weight: float = 0.0,
+        compares_pairs: bool = False,
+    ) -> None:
         self.classes = classes
         self.contrastive_weight = contrastive_weight
+        self.compares_pairs = compares_pairs
 
     @property
     def n_outputs(self) -> int:
@@ -88,10 +98,11 @@ class ClassificationTask:
         return torch.from_numpy(np.searchsorted(self.classes, y).astype(np.int64))
 
     def loss(self, scores: Tensor, features: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of each row, and its pairs with the other rows of the batch."""
+        """Cross-entropy of each row, and its contrast with the other rows of the batch."""
         loss = functional.cross_entropy(scores, targets, reduction="none")
         if self.contrastive_weight > 0:
-            loss = loss + self.contrastive_weight * pair_loss(features, targets)
+            contrast = pair_loss if self.compares_pairs else supervised_contrast
+            loss = loss + self.contrastive_weight * contrast(features, targets)
         return loss
 
     def solve(
@@ -201,3 +212,32 @@ def pair_loss(features: Tensor, targets: Tensor) -> Tensor:
     within, between = is_alike * is_pair, 1 - is_alike
     weights = within / within.sum().clamp(min=1) + between / between.sum().clamp(min=1)
     return _PAIR_WEIGHT * len(targets) * (errors * weights).sum(dim=1)
+
+
+def supervised_contrast(features: Tensor, targets: Tensor) -> Tensor:
+    """Supervised contrastive loss of each row against the other rows of its batch.
+
+    Every row is an anchor; rows of its class attract it, the others repel it (Khosla et al.
+    2020, arXiv:2004.11362, equation 2; beside a cross-entropy: Gunel et al. 2021,
+    arXiv:2011.01403).
+
+    Parameters
+    ----------
+    features : Tensor of shape (n_rows, n_features)
+        Compared by their cosine.
+    targets : Tensor of shape (n_rows,)
+        Class codes.
+
+    Returns
+    -------
+    Tensor of shape (n_rows,)
+        Zero for a row that is alone in its class.
+    """
+    directions = functional.normalize(features, dim=1)
+    itself = torch.eye(len(targets), dtype=torch.bool, device=targets.device)
+    similarity = (directions @ directions.T / _TEMPERATURE).masked_fill(itself, -torch.inf)
+    log_share = torch.log_softmax(similarity, dim=1).masked_fill(itself, 0.0)
+    positive = (targets[:, None] == targets[None, :]) & ~itself
+    n_positive = positive.sum(dim=1)
+    loss = -(log_share * positive).sum(dim=1) / n_positive.clamp(min=1)
+    return torch.where(n_positive > 0, loss, torch.zeros_like(loss))

@@ -252,9 +252,9 @@ def test_long_pairs_are_cut_with_a_warning(make):
         assert np.isfinite(model.predict_proba(long)).all()
 
 
-def without_dropout(encoder, n_outputs, parameters):
+def without_dropout(*arguments):
     """Parts of a batch would draw masks of their own."""
-    model = new_model(encoder, n_outputs, parameters)
+    model = new_model(*arguments)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0

@@ -7,8 +7,9 @@ from scipy import sparse
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
+from sktransfer.estimators.targets import ClassTargets
 from sktransfer.tasks import ClassificationTask
-from sktransfer.tasks.classification import pair_loss
+from sktransfer.tasks.classification import pair_loss, supervised_contrast
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5))
@@ -94,16 +95,43 @@ def test_pair_loss_is_the_error_of_the_cosines() -> None:
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
-def test_pairs_of_one_row_or_one_class_has_a_finite_gradient() -> None:
+def test_contrast_is_the_formula_of_the_paper() -> None:
+    features = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    targets = torch.tensor([0, 1, 0, 0, 2])
+    found = supervised_contrast(features, targets)
+    z = torch.nn.functional.normalize(features, dim=1).numpy().astype(float)
+    for i in range(5):
+        others = [j for j in range(5) if j != i]
+        total = sum(np.exp(z[i] @ z[j] / 0.1) for j in others)
+        friends = [j for j in others if targets[j] == targets[i]]
+        logs = [np.log(np.exp(z[i] @ z[j] / 0.1) / total) for j in friends]
+        assert found[i].item() == pytest.approx(-np.mean(logs) if logs else 0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("contrast", [pair_loss, supervised_contrast])
+def test_contrast_of_one_row_or_one_class_has_a_finite_gradient(contrast) -> None:
     for targets in ([0], [0, 0], [0, 1]):
         features = torch.randn(len(targets), 3, requires_grad=True)
-        pair_loss(features, torch.tensor(targets)).sum().backward()
+        contrast(features, torch.tensor(targets)).sum().backward()
         assert torch.isfinite(features.grad).all()
 
 
-def test_pair_loss_adds_to_the_loss() -> None:
+@pytest.mark.parametrize(
+    ("compares_pairs", "contrast"), [(True, pair_loss), (False, supervised_contrast)]
+)
+def test_contrast_adds_to_the_loss(compares_pairs, contrast) -> None:
     classes = np.array(["a", "b"])
     batch = torch.zeros(4, 2), torch.randn(4, 3), torch.tensor([0, 1, 0, 1])
     plain = ClassificationTask(classes).loss(*batch)
-    both = ClassificationTask(classes, contrastive_weight=2.0).loss(*batch)
-    torch.testing.assert_close(both - plain, 2 * pair_loss(*batch[1:]))
+    task = ClassificationTask(classes, contrastive_weight=2.0, compares_pairs=compares_pairs)
+    torch.testing.assert_close(task.loss(*batch) - plain, 2 * contrast(*batch[1:]))
+
+
+def test_few_rows_per_class_are_compared_in_pairs() -> None:
+    classes = np.array(["a", "b"])
+    few, more = (ClassTargets().task_of(classes, n_rows) for n_rows in (32, 64))
+    assert (few.compares_pairs, few.contrastive_weight) == (True, 1.0)
+    assert (more.compares_pairs, more.contrastive_weight) == (False, 0.5)
+    told = ClassTargets().with_label_texts(few, {"a": "a text"})
+    assert (told.compares_pairs, told.contrastive_weight) == (False, 1.0)
+    assert ClassTargets().with_label_texts(few, {}) is few

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from sktransfer.nn import TransferModel
-from sktransfer.tasks.classification import pair_loss
+from sktransfer.tasks.classification import supervised_contrast
 from sktransfer.training import (
     BestWeights,
     EncodedDataset,
@@ -40,7 +40,7 @@ def cross_entropy(
 
 
 def contrast(scores: torch.Tensor, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return cross_entropy(scores, features, targets) + pair_loss(features, targets)
+    return cross_entropy(scores, features, targets) + supervised_contrast(features, targets)
 
 
 def data(

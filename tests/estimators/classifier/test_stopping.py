@@ -37,6 +37,7 @@ def test_early_stopping_keeps_the_best_epoch(make, gradual_unfreezing):
         max_epochs=8,
         n_iter_no_change=8,
         learning_rate=1e-3,
+        schedule="linear",
         lexical_weight=0.0,
         head_refit=False,  # the scores are of the head as the epochs left it
         precision="float32",
@@ -100,6 +101,7 @@ def test_ctrl_c_goes_back_to_the_best_weights(make, monkeypatch, early_stopping)
         max_epochs=20,
         n_iter_no_change=20,
         learning_rate=1e-3,
+        schedule="linear",
         lexical_weight=0.0,
         head_refit=False,  # the scores are of the head as the epochs left it
         precision="float32",
