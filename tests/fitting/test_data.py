@@ -41,11 +41,12 @@ def test_take_keeps_rows_together() -> None:
     assert taken.weights.tolist() == [2.0, 0.5]
 
 
-def test_an_appended_row_weighs_as_those_of_its_target() -> None:
+def test_a_label_text_weighs_as_the_rows_of_its_class() -> None:
     rows = LabeledTexts(["a", "b", "c"], np.array(["x", "x", "y"]), np.array([1.0, 2.0, 4.0]))
-    longer = rows.append(["ex", "why"], np.array(["x", "y"]))
-    assert longer.texts == ["a", "b", "c", "ex", "why"]
-    assert longer.y.tolist() == ["x", "x", "y", "x", "y"]
-    assert longer.weights.tolist() == [1.0, 2.0, 4.0, 1.5, 4.0]
+    longer = rows.with_label_texts({"x": "ex", "y": "why"})
+    assert longer.texts == ["a", "b", "c", *["ex", "why"] * 2]
+    assert longer.y.tolist() == ["x", "x", "y", *["x", "y"] * 2]
+    assert longer.weights.tolist() == [1.0, 2.0, 4.0, *[1.5, 4.0] * 2]
     copies = LabeledTexts(["a", "b", "b", "c"], np.array(["x", "x", "x", "y"]), np.ones(4))
-    assert copies.append(["ex"], np.array(["x"])).weights[-1] == 1.5
+    assert copies.with_label_texts({"x": "ex"}).weights[-1] == 1.5
+    assert rows.with_label_texts({}) is rows
