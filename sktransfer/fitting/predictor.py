@@ -36,6 +36,15 @@ class ScoredRows:
 
 
 @dataclass(frozen=True)
+class ScoredParts:
+    """Scores (n_rows, n_outputs) of the network, of the lexical model, and how they are blended."""
+
+    network: NDArray[np.float32]
+    lexical: NDArray[np.float32] | None
+    blend: Callable[[NDArray[np.float32], NDArray[np.float32] | None], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
 class Predictor:
     """A fitted network with its tokenizer and row format.
 
@@ -94,9 +103,27 @@ class Predictor:
         rows = self.read(texts)
         first, inverse = distinct(texts)
         distinct_rows = rows.take(first)
-        scores = self._score_distinct([texts[i] for i in first], distinct_rows)
+        scores = self.blend(*self._score_parts([texts[i] for i in first], distinct_rows))
         units = join_ranges(distinct_rows.unit_start[:-1][inverse], distinct_rows.n_units[inverse])
         return ScoredRows(texts, rows, scores[units])
+
+    def parts(self, texts: Sequence[Row]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Scores (n_rows, n_outputs) of the network alone and of the lexical model alone.
+
+        For rows that are scored as a whole; each distinct row is computed once.
+        """
+        first, inverse = distinct(texts)
+        chosen = [texts[i] for i in first]
+        network, lexical = self._score_parts(chosen, self.encode(chosen))
+        return network[inverse], None if lexical is None else lexical[inverse]
+
+    def blend(
+        self, network: NDArray[np.float32], lexical: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        """Scores of both models together."""
+        if lexical is None or not isinstance(self.task, BlendableTask):
+            return network
+        return self.task.blend(network, lexical, self.lexical_weight)
 
     def launch(self, rows: EncodedRows, *, writes: bool = False) -> Callable[[], Tensor]:
         """Launch the passes over `rows`; the function returned waits for their features."""
@@ -111,17 +138,16 @@ class Predictor:
             is_fixed=True,
         )
 
-    def _score_distinct(self, texts: Sequence[Row], rows: EncodedRows) -> NDArray[np.float32]:
+    def _score_parts(
+        self, texts: Sequence[Row], rows: EncodedRows
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         first, *others = (rows.take(part) for part in _parts(rows.n_units))
         features = self.launch(first)
         # While a GPU computes the features.
         lexical = None if self.lexical is None else self.lexical.scores(texts)
         score = self.model.head.scores
         parts = [score(features()), *(score(self.launch(part)()) for part in others)]
-        joined: NDArray[np.float32] = torch.cat(parts).numpy()
-        if lexical is None or not isinstance(self.task, BlendableTask):
-            return joined
-        return self.task.blend(joined, lexical, self.lexical_weight)
+        return torch.cat(parts).numpy(), lexical
 
 
 def warn_of_cuts(row_format: RowFormat, length: int, *parts: EncodedRows) -> None:
