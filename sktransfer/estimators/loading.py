@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from sktransfer.encoders import EncoderHandle, check_seal, resolve_encoder
-from sktransfer.estimators.saving import ARRAYS, DOCUMENT, FORMAT, SAVED_ENCODER, versions
+from sktransfer.estimators.saving import (
+    ARRAYS,
+    DOCUMENT,
+    FORMAT,
+    SAVED_ENCODER,
+    is_fitted,
+    versions,
+)
 from sktransfer.fitting.plain_state import from_plain
 from sktransfer.fitting.saving import MissingEncoderError, read_arrays, read_network
 from sktransfer.runtime import find_stack_level, usual_numerics
@@ -63,18 +70,20 @@ def load(folder: str | os.PathLike[str]) -> Any:
     """
     folder = Path(folder).expanduser()
     document = _read_document(folder)
-    name = document["estimator"]
+    name = document.get("estimator")
     if name not in _ESTIMATORS:
         raise ValueError(f"folder={str(folder)!r} holds a {name!r}, which is unknown here.")
     kind = getattr(import_module(f"sktransfer.estimators.{_ESTIMATORS[name]}"), name)
-    _warn_of_versions(document["versions"])
     try:
+        _warn_of_versions(document["versions"])
         arrays, tensors = read_arrays(folder / ARRAYS)
         model, tokenizer = read_network(document["network"], tensors, folder)
         fitted = {name: from_plain(value, arrays) for name, value in document["fitted"].items()}
+        if others := [name for name in fitted if not is_fitted(name)]:
+            raise ValueError(f"{others[0]!r} is not a fitted attribute")
     except MissingEncoderError as error:
         raise ValueError(f"folder={str(folder)!r} cannot be loaded: {error}") from error
-    except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OSError, AttributeError) as error:
         raise ValueError(f"folder={str(folder)!r} is damaged: {error}") from error
     parameters = document["parameters"]
     if parameters.get("encoder") == SAVED_ENCODER:
@@ -92,7 +101,7 @@ def _read_document(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text("utf-8"))
         version = document["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read: {error!r}") from error
     if version != FORMAT:
         raise ValueError(

@@ -30,6 +30,11 @@ _NETWORK = ("model_", "tokenizer_")
 
 def write_estimator(estimator: Any, folder: Path, weights: Literal["auto", "full"]) -> None:
     """Write a fitted `estimator` to `folder`, as a whole."""
+    if not type(estimator).__module__.startswith("sktransfer."):
+        raise TypeError(
+            f"A {type(estimator).__name__} cannot be saved, because `sktransfer.load` would not "
+            "know its class; pickle it in place of that."
+        )
     arrays: Arrays = {}
     base = _pretrained(estimator.encoder) if weights == "auto" else None
     given = estimator.get_params(deep=False)
@@ -44,7 +49,7 @@ def write_estimator(estimator: Any, folder: Path, weights: Literal["auto", "full
     fitted = {
         name: to_plain(value, arrays, name)
         for name, value in vars(estimator).items()
-        if _is_fitted(name)
+        if is_fitted(name)
     }
     network = saved_network(
         estimator.model_, estimator.tokenizer_, base, estimator._sentence_settings(), folder
@@ -99,7 +104,7 @@ def _has_form(value: Any) -> bool:
     return True
 
 
-def _is_fitted(name: str) -> bool:
+def is_fitted(name: str) -> bool:
     """Whether an attribute is part of the fitted state, or of what `set_output` chose."""
     is_public = name.endswith("_") and not name.startswith("_")
     return (is_public and name not in _NETWORK) or name == "_sklearn_output_config"

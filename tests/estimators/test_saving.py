@@ -225,6 +225,7 @@ def test_what_is_not_an_estimator_is_refused(named_encoder, tmp_path):
         ({"format": 99}, "format 99, and this version"),
         ({"estimator": "os"}, "holds a 'os', which is unknown"),
         ({"fitted": {"task_": {"class": "Popen", "state": []}}}, "there is no 'Popen'"),
+        ({"fitted": {"predict": 3}}, "'predict' is not a fitted attribute"),
     ):
         path.write_text(json.dumps(document | changed), "utf-8")
         seal_folder(tmp_path / "saved")
@@ -284,3 +285,13 @@ def test_the_default_takes_little_room(minilm, tmp_path):
     assert size_of(tmp_path / "saved") < 1_000_000
     again = sktransfer.load(tmp_path / "saved")
     np.testing.assert_array_equal(again.predict_proba(NEW), fitted.predict_proba(NEW))
+
+
+def test_a_class_of_others_is_refused(named_encoder, tmp_path):
+    class Mine(TransferTextClassifier):
+        """An estimator that the package does not know."""
+
+    mine = Mine(named_encoder, max_epochs=0).fit(TEXTS, LABELS)
+    with pytest.raises(TypeError, match="A Mine cannot be saved"):
+        mine.save(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
