@@ -24,6 +24,7 @@ PUBLIC_NAMES = {
     "available_encoders",
     "compare",
     "datasets",
+    "load",
 }
 
 

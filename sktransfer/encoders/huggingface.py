@@ -83,6 +83,7 @@ class HuggingFaceFolder:
 
     @property
     def settings(self) -> SentenceSettings:
+        check_seal(self.folder)
         return self.stated or read_settings(self.folder)
 
     def load(self, *, lm_head: bool = False) -> tuple[HuggingFaceEncoder, FastTokenizer]:

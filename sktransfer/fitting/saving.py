@@ -22,6 +22,7 @@ from sktransfer.encoders import (
 from sktransfer.fitting.plain_state import Arrays
 from sktransfer.inputs import Tokenizer, prompt_of, prompted, unprompted
 from sktransfer.nn import Encoder, Head, PretrainedState, TransferModel
+from sktransfer.runtime import write_file
 
 ARRAYS_FILE = "estimator.safetensors"
 _PREFIX = "model."
@@ -133,7 +134,7 @@ def write_arrays(path: Path, arrays: Arrays, tensors: dict[str, Tensor]) -> None
     everything |= {
         name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()
     }
-    save_file(everything, path)
+    write_file(path, lambda partial: save_file(everything, partial))
 
 
 def read_arrays(path: Path) -> tuple[Arrays, dict[str, Tensor]]:
