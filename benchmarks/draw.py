@@ -1,4 +1,4 @@
-"""Draw the plots of docs/performance.md from the committed CSVs.
+"""Draw the plots of the pages from the committed CSVs.
 
 python benchmarks/draw.py
 """
@@ -77,8 +77,34 @@ def growth(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+def against_frozen(rows: pd.DataFrame) -> Figure:
+    """Accuracy of each fit minus that of frozen features on the same rows."""
+    keys = ["set", "budget", "draw"]
+    frozen = rows[rows["system"] == "frozen"].set_index(keys)["accuracy"]
+    budgets = [budget for budget in ("4", "8", "16", "64") if budget in set(rows["budget"])]
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    panels = figure.subplots(ncols=2, sharey=True)
+    names = {"sktransfer": "labels are words", "sktransfer_nolabeltexts": "labels are codes"}
+    for axes, (system, title) in zip(panels, names.items(), strict=True):
+        own = rows[rows["system"] == system].set_index(keys)["accuracy"]
+        gain = (100 * (own - frozen)).dropna().reset_index()
+        for place, budget in enumerate(budgets):
+            values = gain[gain["budget"] == budget]["accuracy"].sort_values()
+            spread = [
+                0.6 * (number / max(len(values) - 1, 1) - 0.5) for number in range(len(values))
+            ]
+            axes.plot([place + part for part in spread], values, "o", markersize=4, alpha=0.7)
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.axhline(-2, color="black", linewidth=0.8, linestyle=":")
+        axes.set_xticks(range(len(budgets)), budgets)
+        axes.set_xlabel("labels per class")
+        axes.set_title(title)
+    panels[0].set_ylabel("points above frozen features")
+    return figure
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Plots of docs/performance.md.")
+    parser = argparse.ArgumentParser(description="Plots of the pages.")
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--images", type=Path, default=IMAGES)
     arguments = parser.parse_args()
@@ -88,8 +114,9 @@ def main() -> None:
     for name, draw, source in (
         ("where_time_goes", where_time_goes, "where_time_goes.csv"),
         ("growth", growth, "speed.csv"),
+        ("against_frozen", against_frozen, "label_budgets.csv"),
     ):
-        figure = draw(pd.read_csv(arguments.results / source))
+        figure = draw(pd.read_csv(arguments.results / source, dtype={"budget": str}))
         figure.savefig(arguments.images / f"{name}.svg", metadata={"Date": None})
 
 
