@@ -81,7 +81,8 @@ def against_frozen(rows: pd.DataFrame) -> Figure:
     """Accuracy of each fit minus that of frozen features on the same rows."""
     keys = ["set", "budget", "draw"]
     frozen = rows[rows["system"] == "frozen"].set_index(keys)["accuracy"]
-    budgets = [budget for budget in ("4", "8", "16", "64") if budget in set(rows["budget"])]
+    measured = set(frozen.index.get_level_values("budget"))
+    budgets = [budget for budget in ("4", "8", "16", "64") if budget in measured]
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     panels = figure.subplots(ncols=2, sharey=True)
     names = {"sktransfer": "labels are words", "sktransfer_nolabeltexts": "labels are codes"}

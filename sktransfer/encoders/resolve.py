@@ -219,7 +219,9 @@ def _named(name: str) -> EncoderHandle:
     table = model2vec_table(folder)
     if table is not None:
         return EncoderHandle(name, table)
-    settings = None if known is None else known.settings
+    # Of a repository without a revision, or with another one, pooling and prompt are the same.
+    alike = (one for one in HUB_ENCODERS.values() if one.repo_id == repo_id)
+    settings = next((one.settings for one in alike), None)
     return EncoderHandle(name, HuggingFaceFolder(folder, is_immutable=True, stated=settings))
 
 

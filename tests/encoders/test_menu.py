@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sktransfer import TransferTextVectorizer
-from sktransfer.encoders import available_encoders, resolve_encoder
+from sktransfer.encoders import SentenceSettings, available_encoders, resolve_encoder
 from sktransfer.encoders import hub as hub_module
 from sktransfer.encoders.menu import HUB_ENCODERS
 
@@ -63,6 +63,15 @@ def test_a_short_name_finds_its_revision_in_the_cache(tiny_encoder, tmp_path, mo
     model = TransferTextVectorizer(handle).fit(["a text"]).model_
     assert model.pooling == "cls"
     assert available_encoders(all=True)["bge-small"].is_available
+
+
+def test_a_repository_has_the_settings_of_its_short_name(tiny_encoder, monkeypatch):
+    monkeypatch.setattr(
+        hub_module, "cached_folder", lambda repo_id, revision="": Path(tiny_encoder)
+    )
+    for name in ("e5-small", "intfloat/e5-small-v2", "intfloat/e5-small-v2@main"):
+        assert resolve_encoder(name).settings == SentenceSettings("mean", "query: ")
+    assert resolve_encoder("somebody/else").settings == SentenceSettings()
 
 
 def test_minilm_is_the_default(minilm):
