@@ -230,7 +230,8 @@ def test_the_real_command_and_ctrl_c(tmp_path):
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "TransferTextClassifier" in out
-    assert "Note: Interrupted after 3 of 100 fits." in out
+    # Fits of other jobs may end before the signal arrives.
+    assert re.search(r"Note: Interrupted after [3-9] of 100 fits\.", out)
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir())
 
