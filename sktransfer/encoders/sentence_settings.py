@@ -13,8 +13,8 @@ from sktransfer.nn.encoder import Encoder
 
 MODULES_FILE = "modules.json"
 PROMPTS_FILE = "config_sentence_transformers.json"
-# Files of a repository that say how its vectors of texts are made.
-SETTINGS_PATTERNS = (MODULES_FILE, PROMPTS_FILE, "*_Pooling/config.json")
+# Files of a repository that say how it turns texts into vectors.
+SETTINGS_PATTERNS = (MODULES_FILE, PROMPTS_FILE, "*/config.json")
 
 # Our names of the poolings of sentence-transformers. The mean times the root of the number of
 # tokens has the direction of the mean, and features are normalized.
@@ -41,12 +41,13 @@ _PROMPT_NAME = "classification"
 
 @dataclass(frozen=True)
 class SentenceSettings:
-    """How a checkpoint makes vectors of texts.
+    """How a checkpoint turns texts into vectors.
 
     Attributes
     ----------
     pooling : str or None
-        Pooling that the checkpoint was trained with, None where it does not say.
+        Pooling that the checkpoint was trained with, which may be one that is not supported; None
+        where it does not say.
     prompt : str
         What it expects before each text.
     """
@@ -135,13 +136,8 @@ def _pooling(folder: Path) -> str | None:
         if not path.is_file():
             raise ValueError(f"encoder: {path} is missing, which {MODULES_FILE} names.")
         modes = _modes(read_object(path))
-        pooling = _POOLINGS.get(modes[0]) if len(modes) == 1 else None
-        if pooling is None:
-            raise ValueError(
-                f"encoder: the checkpoint in {folder} pools by {' and '.join(modes)}, which is not "
-                "supported: choose a pooling, for example pooling='mean'."
-            )
-        return pooling
+        stated = " and ".join(modes)
+        return _POOLINGS.get(stated, stated)
     return None
 
 

@@ -31,7 +31,7 @@ from sktransfer.language.train import (
     adaptation_corpus,
     adapted,
 )
-from sktransfer.nn import Head, PretrainedState, TransferModel, pooled_size
+from sktransfer.nn import POOLINGS, Head, PretrainedState, TransferModel, pooled_size
 from sktransfer.runtime import check_folder, resolve_device, resolve_precision, unique_key
 from sktransfer.tasks import Task
 from sktransfer.training import TrainingPlan
@@ -281,6 +281,11 @@ def new_model(
     pooling = parameters.pooling
     if pooling == "auto":
         pooling = settings.pooling_for(encoder)
+    if pooling not in POOLINGS:
+        raise ValueError(
+            f"encoder: the checkpoint pools by {pooling}, which is not supported: choose a "
+            "pooling, for example pooling='mean'."
+        )
     width = pooled_size(pooling, encoder.hidden_size)
     return TransferModel(
         encoder,

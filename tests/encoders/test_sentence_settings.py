@@ -163,6 +163,16 @@ def test_broken_files_are_refused_in_one_line(tiny_encoder, tmp_path, files, mes
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("mode", ["weightedmean", ["cls", "mean"]])
+def test_a_pooling_that_is_not_supported_can_be_replaced(tiny_encoder, tmp_path, mode):
+    folder = with_settings(
+        tiny_encoder, tmp_path / "encoder", {"pooling_mode": mode}, {"q": "a: "}, "q"
+    )
+    chosen = TransferTextVectorizer(folder, pooling="mean", **SHORT).fit(TEXTS)
+    assert (chosen.model_.pooling, chosen.tokenizer_.prompt) == ("mean", "a: ")
+    resolve_encoder(folder).save(tmp_path / "saved")
+
+
 def test_files_without_poolings_say_nothing(tmp_path):
     assert read_settings(tmp_path) == SentenceSettings()
     write(tmp_path, "modules.json", [{"type": "models.Transformer", "path": ""}, 3])
