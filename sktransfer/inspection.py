@@ -16,6 +16,7 @@ from sktransfer.estimators.classifier import TransferTextClassifier
 from sktransfer.estimators.regressor import TransferTextRegressor
 from sktransfer.estimators.text import BaseTextEstimator
 from sktransfer.inputs import Row
+from sktransfer.runtime import usual_numerics
 
 __all__ = ["WordImportanceDisplay", "WordImportances", "word_importances"]
 
@@ -59,6 +60,7 @@ class WordImportances:
         return self.network + self.lexical
 
 
+@usual_numerics()
 def word_importances(
     estimator: TransferTextClassifier | TransferTextRegressor,
     X: Any,
@@ -283,12 +285,12 @@ def _explained(
     places = np.array(found, dtype=np.int64).reshape(-1, 3)
     groups = np.array_split(np.arange(len(places)), min(len(places), max_variants) or 1)
     variants = [_without(texts, places[group]) for group in groups if len(group)]
-    scored = estimator._scored_parts([row, *(v if len(texts) > 1 else v[0] for v in variants)])
-    network, lexical = scored.network, scored.lexical
-    margins = _margin(estimator, scored.blend(network, lexical), output)
+    predictor = estimator._predictor()
+    network, lexical = predictor.parts([row, *(v if len(texts) > 1 else v[0] for v in variants)])
+    margins = _margin(estimator, predictor.blend(network, lexical), output)
     # What is left of the difference if the TF-IDF model still sees the whole text.
     whole = None if lexical is None else np.repeat(lexical[:1], len(network), axis=0)
-    of_network = _margin(estimator, scored.blend(network, whole), output)
+    of_network = _margin(estimator, predictor.blend(network, whole), output)
     shares = np.zeros((2, len(places)))
     for variant, group in enumerate((group for group in groups if len(group)), start=1):
         by_network = of_network[0] - of_network[variant]

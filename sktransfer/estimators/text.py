@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from numpy.typing import NDArray
@@ -14,9 +13,7 @@ from sktransfer.estimators.parameters import PREDICTION, SUPERVISED, TEXT, Const
 from sktransfer.estimators.sklearn_private import fit_context
 from sktransfer.fitting.callbacks import with_callbacks
 from sktransfer.fitting.onnx import onnx_arrays, write_onnx
-from sktransfer.fitting.predictor import ScoredParts
-from sktransfer.inputs import Row, RowFormat, TextFormat
-from sktransfer.runtime import usual_numerics
+from sktransfer.inputs import RowFormat, TextFormat
 
 
 class BaseTextEstimator(BaseTransferEstimator):
@@ -138,13 +135,6 @@ class BaseTextEstimator(BaseTransferEstimator):
             channel, its ``lexical_scores`` (n_samples, n_outputs).
         """
         return onnx_arrays(self._predictor(), self._check_rows(X, reset=False))
-
-    def _scored_parts(self, rows: Sequence[Row]) -> ScoredParts:
-        """Scores of the network and the lexical model on checked rows."""
-        predictor = self._predictor()
-        with usual_numerics():
-            network, lexical = predictor.parts(rows)
-        return ScoredParts(network, lexical, predictor.blend)
 
     def _row_format(self) -> RowFormat:
         return TextFormat(self.long_texts, self.symmetric)

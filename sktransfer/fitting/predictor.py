@@ -36,15 +36,6 @@ class ScoredRows:
 
 
 @dataclass(frozen=True)
-class ScoredParts:
-    """Scores (n_rows, n_outputs) of the network, of the lexical model, and how they are blended."""
-
-    network: NDArray[np.float32]
-    lexical: NDArray[np.float32] | None
-    blend: Callable[[NDArray[np.float32], NDArray[np.float32] | None], NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
 class Predictor:
     """A fitted network with its tokenizer and row format.
 
