@@ -63,7 +63,7 @@ class HuggingFaceFolder:
         Whether nobody writes to its files, so that they can be mapped into memory and processes
         share them.
     stated : SentenceSettings or None, default=None
-        Pooling and prompt, where they are known better than from the folder.
+        Pooling and prompt, if they are known whatever the files in the folder say.
     """
 
     folder: Path

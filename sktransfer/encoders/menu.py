@@ -16,7 +16,7 @@ class EncoderDescription:
     Attributes
     ----------
     name : str
-        To give as `encoder`.
+        Name to pass as `encoder`.
     repository : str
         Repository and revision on the Hugging Face hub, or the package that brings it.
     million_parameters : float

@@ -261,25 +261,20 @@ def _local_folder(encoder: HubEncoder) -> Path | None:
     """Folder of a checkpoint in its package, another one that carries it, or a stated folder."""
     names = [name for name, known in HUB_ENCODERS.items() if known is encoder]
     stated = (_stated_folder(name) for name in (*names, encoder.repo_id))
-    return (
-        _packaged_folder(encoder.files)
-        or _carrier_folder(encoder.files)
-        or next((folder for folder in stated if folder is not None), None)
-    )
+    packaged = encoder.files and (_packaged_folder(encoder.files) or _carrier_folder(encoder.files))
+    return packaged or next((folder for folder in stated if folder is not None), None)
 
 
-def _packaged_folder(files: PinnedFiles | None) -> Path | None:
-    root = None if files is None else _package_root(files.module)
-    if files is None or root is None or not (root / files.subfolder / WEIGHTS_FILE).is_file():
+def _packaged_folder(files: PinnedFiles) -> Path | None:
+    root = _package_root(files.module)
+    if root is None or not (root / files.subfolder / WEIGHTS_FILE).is_file():
         return None
     return root / files.subfolder
 
 
 @functools.cache
-def _carrier_folder(files: PinnedFiles | None) -> Path | None:
+def _carrier_folder(files: PinnedFiles) -> Path | None:
     """Folder of any installed package in which the very weights lie; it is not imported."""
-    if files is None:
-        return None
     for distribution in metadata.distributions():
         for file in distribution.files or ():
             if file.name == WEIGHTS_FILE:

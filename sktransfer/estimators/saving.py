@@ -33,7 +33,7 @@ def write_estimator(estimator: Any, folder: Path, weights: Literal["auto", "full
     if not type(estimator).__module__.startswith("sktransfer."):
         raise TypeError(
             f"A {type(estimator).__name__} cannot be saved, because `sktransfer.load` would not "
-            "know its class; pickle it in place of that."
+            "know its class; pickle it instead."
         )
     arrays: Arrays = {}
     base = _pretrained(estimator.encoder) if weights == "auto" else None

@@ -113,7 +113,10 @@ class Probe:
 
 
 def _folds(codes: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Fold of each row, so that each class is spread over the folds."""
+    """Fold of each row, so that each class is spread over the folds.
+
+    scikit-learn's StratifiedKFold would warn of classes with fewer rows than folds.
+    """
     order = np.argsort(codes, kind="stable")
     folds = np.empty(len(codes), dtype=np.intp)
     folds[order] = np.arange(len(codes)) % _N_FOLDS

@@ -87,7 +87,7 @@ class PromptedTokenizer:
 
 
 def prompted(tokenizer: Tokenizer, prompt: str) -> Tokenizer:
-    """`tokenizer` with `prompt` in the place of any that it has."""
+    """`tokenizer` with `prompt` instead of its present one."""
     base = unprompted(tokenizer)
     if not prompt:
         return base
