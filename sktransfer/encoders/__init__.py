@@ -14,8 +14,8 @@ from sktransfer.encoders.saving import (
 )
 from sktransfer.encoders.seal import check_seal, seal_folder
 from sktransfer.encoders.sentence_settings import SentenceSettings
-from sktransfer.encoders.tokenizer import FastTokenizer
 from sktransfer.inputs import Tokenizer
+from sktransfer.inputs.fast_tokenizer import FastTokenizer
 from sktransfer.nn.encoder import Encoder
 from sktransfer.nn.split import SplitEncoder
 

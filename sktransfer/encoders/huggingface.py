@@ -43,8 +43,8 @@ from sktransfer.encoders.lm_heads import (
 )
 from sktransfer.encoders.seal import check_seal
 from sktransfer.encoders.sentence_settings import SentenceSettings, read_settings
-from sktransfer.encoders.tokenizer import FastTokenizer
 from sktransfer.encoders.transformer import UNLIMITED, HuggingFaceEncoder, pad_id_of
+from sktransfer.inputs.fast_tokenizer import FastTokenizer
 from sktransfer.runtime import isolated_seed
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from sktransfer.encoders.sentence_settings import (
     SentenceSettings,
     settings_documents,
 )
-from sktransfer.encoders.tokenizer import FastTokenizer
+from sktransfer.inputs.fast_tokenizer import FastTokenizer
 from sktransfer.inputs.tokens import Tokenizer
 from sktransfer.nn import POOLINGS, Encoder, EncoderFiles
 from sktransfer.runtime import isolated_seed, replaced_folder, write_file

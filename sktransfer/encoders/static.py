@@ -21,7 +21,7 @@ from sktransfer.encoders.checks import (
 from sktransfer.encoders.digests import files_digest
 from sktransfer.encoders.lm_heads import HeadForm
 from sktransfer.encoders.sentence_settings import SentenceSettings
-from sktransfer.encoders.tokenizer import FastTokenizer
+from sktransfer.inputs.fast_tokenizer import FastTokenizer
 from sktransfer.nn.encoder import Encoder
 
 # The table has no positions: windows only bound the memory that one text takes.

@@ -1,5 +1,6 @@
 """TF-IDF with sample weights."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -8,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix, hstack
-from sklearn.feature_extraction.text import CountVectorizer
 
 from sktransfer.inputs.texts import Row
+
+# scikit-learn's `token_pattern`.
+_WORD = re.compile(r"(?u)\b\w\w+\b")
 
 
 class LexicalVectorizer:
@@ -216,11 +219,10 @@ def _split_words(
     texts: Sequence[str], look_up: Callable[[str], int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the id of each word of all texts, and its row."""
-    tokenize = CountVectorizer().build_tokenizer()
     ids: list[int] = []
     ends = [0]
     for text in texts:
-        ids.extend(map(look_up, tokenize(text.lower())))
+        ids.extend(map(look_up, _WORD.findall(text.lower())))
         ends.append(len(ids))
     rows = np.repeat(np.arange(len(texts)), np.diff(ends))
     return np.array(ids, dtype=np.int64), rows

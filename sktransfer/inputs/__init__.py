@@ -1,7 +1,7 @@
 """Inputs: check texts, tokenize them to ragged windows, and collate batches.
 
-The batch functions need torch and live in :mod:`sktransfer.inputs.batches`; they are loaded when
-first asked for, so that importing this package imports no torch.
+What needs torch or scikit-learn is loaded when it is first asked for, so that importing this
+package imports neither.
 """
 
 from importlib import import_module
@@ -18,8 +18,11 @@ from sktransfer.inputs.answers import (
 )
 from sktransfer.inputs.choices import ChoiceFormat
 from sktransfer.inputs.columns import check_columns, encode_columns
+from sktransfer.inputs.fast_tokenizer import FastTokenizer
 from sktransfer.inputs.formats import RowFormat, TextFormat
+from sktransfer.inputs.grouping import epoch_batches, split_by_tokens
 from sktransfer.inputs.labels import label_words
+from sktransfer.inputs.padding import PaddedWindows, pad_rows
 from sktransfer.inputs.passages import PassageFormat, encode_passages
 from sktransfer.inputs.prompts import prompt_of, prompted, unprompted
 from sktransfer.inputs.rows import (
@@ -29,31 +32,27 @@ from sktransfer.inputs.rows import (
     encode_rows,
     join_ranges,
 )
-from sktransfer.inputs.targets import (
-    check_class_weight,
-    check_indicators,
-    check_labels,
-    check_numbers,
-    check_weights,
-    label_array,
-)
 from sktransfer.inputs.texts import Row, check_texts, is_missing
 from sktransfer.inputs.tokens import Tokenizer, content_ids
 from sktransfer.inputs.words import WordFormat, check_tags, check_tags_of_words, check_words
 
 if TYPE_CHECKING:
-    from sktransfer.inputs.batches import (
-        Batch,
-        collate_rows,
-        collate_windows,
-        epoch_batches,
-        split_by_tokens,
+    from sktransfer.inputs.batches import Batch, collate_rows, collate_windows
+    from sktransfer.inputs.targets import (
+        check_class_weight,
+        check_indicators,
+        check_labels,
+        check_numbers,
+        check_weights,
+        label_array,
     )
 
 __all__ = [
     "Batch",
     "ChoiceFormat",
     "EncodedRows",
+    "FastTokenizer",
+    "PaddedWindows",
     "PassageFormat",
     "Row",
     "RowFormat",
@@ -89,6 +88,7 @@ __all__ = [
     "label_array",
     "label_words",
     "locate_answers",
+    "pad_rows",
     "prompt_of",
     "prompted",
     "split_by_tokens",
@@ -98,10 +98,14 @@ __all__ = [
 
 _LAZY = {
     "Batch": "batches",
+    "check_class_weight": "targets",
+    "check_indicators": "targets",
+    "check_labels": "targets",
+    "check_numbers": "targets",
+    "check_weights": "targets",
     "collate_rows": "batches",
     "collate_windows": "batches",
-    "epoch_batches": "batches",
-    "split_by_tokens": "batches",
+    "label_array": "targets",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -86,7 +87,9 @@ def content_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[NDArray[np.i
     >>> [ids.tolist() for ids in content_ids(Letters(), ["ab", "c"])]
     [[97, 98], [99]]
     """
-    from sktransfer.runtime import cache, unique_key  # imports torch
+    if "torch" not in sys.modules:  # the cache's home imports it, and serving does without
+        return tokenizer.encode(texts)
+    from sktransfer.runtime import cache, unique_key
 
     if not cache.budget:
         return tokenizer.encode(texts)

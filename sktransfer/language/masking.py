@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from sktransfer.inputs.batches import _BUCKET_BATCHES, epoch_batches
+from sktransfer.inputs.grouping import BUCKET_BATCHES, epoch_batches
 from sktransfer.inputs.tokens import Tokenizer
 from sktransfer.language.corpus import TokenizedText
 
@@ -259,7 +259,7 @@ def _shuffled(
     rng: np.random.Generator,
 ) -> Iterator[MaskableBatch]:
     # The bucket of epoch_batches(), so that its batches are full ones.
-    capacity = _BUCKET_BATCHES * batch_size
+    capacity = BUCKET_BATCHES * batch_size
     is_last = False
     while not is_last:
         held = list(islice(windows, capacity))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sktransfer.encoders import LSTMEncoder, Tokenizer
-from sktransfer.inputs.batches import split_by_tokens
+from sktransfer.inputs import split_by_tokens
 from sktransfer.language.corpus import TokenizedCorpus
 from sktransfer.language.masking import MaskableBatch, mask_tokens, masked_windows, n_windows
 from sktransfer.language.streams import StreamBlock, balanced_run, token_streams

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sktransfer.encoders.tokenizer import FastTokenizer
+from sktransfer.inputs.fast_tokenizer import FastTokenizer
 
 if TYPE_CHECKING:
     import tokenizers

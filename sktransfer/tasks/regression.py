@@ -21,7 +21,7 @@ _HUBER_DELTA = 1.0
 _REWEIGHTINGS = 20
 _LEAST_RESIDUAL = 1e-2
 # The square of a larger standardized target is infinite in the float32 of the network.
-_MOST_StandardizED = 1e18
+_MOST_STANDARDIZED = 1e18
 
 
 class RegressionTask:
@@ -71,7 +71,7 @@ class RegressionTask:
             )
         with np.errstate(over="ignore"):  # an infinite distance is too far as well
             distance = np.abs(columns - self.center) / self.scale
-        if distance.max() > _MOST_StandardizED:
+        if distance.max() > _MOST_STANDARDIZED:
             row, column = np.unravel_index(int(distance.argmax()), columns.shape)
             raise ValueError(
                 f"{name} has {columns[row, column]:g} in row {row}, {distance[row, column]:.0e} "

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sktransfer.inputs import EncodedRows
-from sktransfer.inputs.batches import Batch, collate_windows, split_by_tokens, split_by_width
+from sktransfer.inputs.batches import Batch, collate_windows
+from sktransfer.inputs.grouping import split_by_tokens, split_by_width
 from sktransfer.nn import TransferModel, eval_mode, pool_windows
 from sktransfer.runtime import (
     Graphs,

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sktransfer.encoders import SplitEncoder
 from sktransfer.inputs import EncodedRows
-from sktransfer.inputs.batches import Batch, collate_windows, split_by_width
+from sktransfer.inputs.batches import Batch, collate_windows
+from sktransfer.inputs.grouping import split_by_width
 from sktransfer.nn import Encoder, PretrainedState, TransferModel
 from sktransfer.runtime import (
     TensorCache,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sktransfer.inputs import EncodedRows
-from sktransfer.inputs.batches import Batch, collate_rows, epoch_batches, split_by_tokens
+from sktransfer.inputs.batches import Batch, collate_rows
+from sktransfer.inputs.grouping import epoch_batches, split_by_tokens
 from sktransfer.nn import PretrainedState, TransferModel
 from sktransfer.runtime import (
     autocast,

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from sktransfer.encoders.tokenizer import FastTokenizer
 from sktransfer.inputs import PassageFormat, encode_passages
+from sktransfer.inputs.fast_tokenizer import FastTokenizer
 
 from ..conftest import byte_level_tokenizer, wordpiece_tokenizer
 from ..toys import LetterTokenizer, MarkedLetters

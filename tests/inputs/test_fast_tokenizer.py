@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sktransfer.encoders import resolve_encoder
-from sktransfer.encoders.tokenizer import FastTokenizer
+from sktransfer.inputs.fast_tokenizer import FastTokenizer
 
 
 def word_tokenizer(post_processor=None):
