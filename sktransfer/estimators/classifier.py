@@ -16,11 +16,14 @@ from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
 from sktransfer.estimators.base import check_task, weights_of
 from sktransfer.estimators.docstrings import documented
 from sktransfer.estimators.encoding import predicting
+from sktransfer.estimators.exporting import labels_of
 from sktransfer.estimators.parameters import Constraints
 from sktransfer.estimators.sklearn_private import Interval, StrOptions
 from sktransfer.estimators.targets import ClassTargets
 from sktransfer.estimators.text import BaseTextEstimator
+from sktransfer.fitting.served_files import Output
 from sktransfer.inputs import check_labels
+from sktransfer.tasks import MultilabelTask
 
 
 @documented
@@ -329,6 +332,15 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         """
         y = self._targets(y).check(y)
         return float(super().score(X, y, weights_of(sample_weight, len(y))))
+
+    def _served_output(self) -> Output:
+        is_multilabel = isinstance(self.task_, MultilabelTask)
+        return {
+            "kind": "multilabel" if is_multilabel else "classes",
+            "labels": labels_of(self.classes_),
+            "is_flat": not is_multilabel,
+            "normalize": False,
+        }
 
     def _targets(self, y: Any) -> ClassTargets:
         known = self.classes_ if self.warm_start and hasattr(self, "model_") else None

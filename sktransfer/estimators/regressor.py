@@ -19,6 +19,7 @@ from sktransfer.estimators.parameters import Constraints
 from sktransfer.estimators.sklearn_private import StrOptions
 from sktransfer.estimators.targets import NumberTargets
 from sktransfer.estimators.text import BaseTextEstimator
+from sktransfer.fitting.served_files import Output
 from sktransfer.tasks import LOSSES
 
 
@@ -170,6 +171,14 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         """
         y = self._targets(y).check(y)
         return float(super().score(X, y, weights_of(sample_weight, len(y))))
+
+    def _served_output(self) -> Output:
+        return {
+            "kind": "numbers",
+            "labels": None,
+            "is_flat": self.task_.is_flat,
+            "normalize": False,
+        }
 
     def _targets(self, y: Any) -> NumberTargets:
         return NumberTargets(self.loss)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sktransfer.estimators.base import BaseTransferEstimator
 from sktransfer.estimators.encoding import predicting
+from sktransfer.estimators.exporting import ExportMixin, example_rows
 from sktransfer.estimators.parameters import PREDICTION, SUPERVISED, TEXT, Constraints
 from sktransfer.estimators.sklearn_private import fit_context
 from sktransfer.fitting.callbacks import with_callbacks
@@ -16,7 +17,7 @@ from sktransfer.fitting.onnx import onnx_arrays, write_onnx
 from sktransfer.inputs import RowFormat, TextFormat
 
 
-class BaseTextEstimator(BaseTransferEstimator):
+class BaseTextEstimator(ExportMixin, BaseTransferEstimator):
     """Estimator of rows of one text or of several columns, each row scored as a whole.
 
     A subclass has the parameters of these constraints.
@@ -87,7 +88,8 @@ class BaseTextEstimator(BaseTransferEstimator):
         The graph has the one output ``scores``, of shape (n_samples, n_outputs): a classifier's
         are logits in the order of `classes_`, whose softmax (of multilabel targets: sigmoid) is
         `predict_proba`; a regressor's are its predictions. What it reads is what `onnx_inputs`
-        gives: tokenizing and the TF-IDF of the lexical channel are not part of it.
+        gives: tokenizing and the TF-IDF of the lexical channel are not part of it; `export` writes
+        these, too.
 
         Parameters
         ----------
@@ -104,6 +106,7 @@ class BaseTextEstimator(BaseTransferEstimator):
         See Also
         --------
         onnx_inputs : What the graph is fed with.
+        export : Graph, tokenizer and TF-IDF for predictions without PyTorch.
 
         Examples
         --------
@@ -112,9 +115,7 @@ class BaseTextEstimator(BaseTransferEstimator):
         >>> session = onnxruntime.InferenceSession("classifier.onnx")  # doctest: +SKIP
         >>> session.run(["scores"], classifier.onnx_inputs(texts))  # doctest: +SKIP
         """
-        texts = [" ".join(["a"] * 4 * self.max_length), "a b c"]
-        n_columns = self.n_features_in_
-        example: Any = texts if n_columns == 1 else [tuple([text] * n_columns) for text in texts]
+        example = example_rows(self.n_features_in_, self.max_length)
         write_onnx(self._predictor(), example, path)
 
     @predicting

@@ -19,18 +19,20 @@ from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle, resolve_encoder
 from sktransfer.estimators.base import BaseTransferEstimator, weights_of
 from sktransfer.estimators.docstrings import documented
 from sktransfer.estimators.encoding import draw_seed, in_parts, predicting
+from sktransfer.estimators.exporting import ExportMixin
 from sktransfer.estimators.parameters import SUPERVISED, TEXT, Constraints
 from sktransfer.estimators.sklearn_private import fit_context
 from sktransfer.estimators.targets import BaseTargets, targets_of
 from sktransfer.fitting.callbacks import with_callbacks
 from sktransfer.fitting.context import new_model, pretrained_state
+from sktransfer.fitting.served_files import Output
 from sktransfer.inputs import RowFormat, TextFormat, prompted
 from sktransfer.runtime import isolated_seed, resolve_device, usual_numerics
 
 
 @documented
 class TransferTextVectorizer(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTransferEstimator
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ExportMixin, BaseTransferEstimator
 ):
     """Texts to dense features, from a pretrained language model.
 
@@ -260,3 +262,11 @@ class TransferTextVectorizer(
 
     def _row_format(self) -> RowFormat:
         return TextFormat(self.long_texts, self.symmetric)
+
+    def _served_output(self) -> Output:
+        return {
+            "kind": "features",
+            "labels": None,
+            "is_flat": False,
+            "normalize": self.normalize,
+        }

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sktransfer.fitting.predictor import Predictor
-from sktransfer.inputs import EncodedRows, Row
-from sktransfer.inputs.batches import Batch, collate_rows
+from sktransfer.inputs import EncodedRows, Row, pad_rows
+from sktransfer.inputs.batches import Batch
 from sktransfer.nn import TransferModel
 from sktransfer.tasks import BlendableTask
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 
 
 def onnx_arrays(predictor: Predictor, texts: Sequence[Row]) -> Arrays:
@@ -31,15 +32,7 @@ def onnx_arrays(predictor: Predictor, texts: Sequence[Row]) -> Arrays:
 
 
 def _row_arrays(rows: EncodedRows, pad_id: int) -> Arrays:
-    batch = collate_rows(rows, np.arange(len(rows)), pad_id)
-    tensors = {
-        "token_ids": batch.token_ids,
-        "attention_mask": batch.attention_mask,
-        "pool_mask": batch.pool_mask,
-        "window_index": batch.window_index,
-        "segment_ids": batch.segment_ids,
-    }
-    return {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
+    return pad_rows(rows, np.arange(len(rows)), pad_id).inputs()
 
 
 @dataclass(frozen=True)
@@ -79,14 +72,19 @@ class Ending:
 
 
 class _Graph(nn.Module):
-    """The network with the weighted sum at its end, called with the graph's inputs."""
+    """The network, called with the graph's inputs.
 
-    def __init__(self, model: TransferModel, ending: Ending, *, is_averaged: bool) -> None:
+    With an `ending` it gives scores, without one the features of its highest layer.
+    """
+
+    def __init__(self, model: TransferModel, ending: Ending | None, *, is_averaged: bool) -> None:
         super().__init__()
         self.model, self.is_averaged = model, is_averaged
-        self.factor = torch.from_numpy(ending.scores)
-        self.lexical_factor = torch.from_numpy(ending.lexical)
-        self.offset = torch.from_numpy(ending.offset)
+        self.gives_scores = ending is not None
+        if ending is not None:
+            self.factor = torch.from_numpy(ending.scores)
+            self.lexical_factor = torch.from_numpy(ending.lexical)
+            self.offset = torch.from_numpy(ending.offset)
 
     def forward(
         self,
@@ -105,30 +103,45 @@ class _Graph(nn.Module):
             segment_ids=segment_ids,
             is_averaged=self.is_averaged,
         )
+        if not self.gives_scores:
+            return self.model.features(batch)[:, 0]
         total: Tensor = self.model(batch) * self.factor + self.offset
         return total if lexical_scores is None else total + lexical_scores * self.lexical_factor
 
 
-def write_onnx(predictor: Predictor, texts: Sequence[Row], path: str | os.PathLike[str]) -> None:
-    """Write the graph to `path`; `texts`, two or more, some of two windows, show what it reads."""
+def write_onnx(
+    predictor: Predictor,
+    texts: Sequence[Row],
+    path: str | os.PathLike[str],
+    *,
+    features: bool = False,
+) -> None:
+    """Write the graph of the scores, or of the `features`, to `path`.
+
+    The `texts`, two or more, some of two windows, show what it reads.
+    """
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
-        raise ImportError(f'to_onnx needs {" and ".join(missing)}: pip install "sktransfer[onnx]"')
+        raise ImportError(
+            f'An ONNX graph needs {" and ".join(missing)}: pip install "sktransfer[onnx]"'
+        )
     model = predictor.model
     if model.encoder.is_recurrent:
         raise ValueError(
-            "to_onnx: a recurrent encoder, which reads texts of any length in chunks "
-            "with carried state, has no graph; use a transformer or a static table."
+            "encoder: a recurrent encoder, which reads texts of any length in chunks "
+            "with carried state, has no ONNX graph; use a transformer or a static table."
         )
-    rows, ending = predictor.encode(texts), Ending.of(predictor)
+    rows = predictor.encode(texts)
+    ending = None if features else Ending.of(predictor)
     arrays = _row_arrays(rows, predictor.tokenizer.pad_id)
-    if ending.has_lexical:
+    has_lexical = ending is not None and ending.has_lexical
+    if ending is not None and has_lexical:
         arrays["lexical_scores"] = np.zeros((len(rows), len(ending.scores)), dtype=np.float32)
     graph = _Graph(model, ending, is_averaged=rows.is_averaged).eval()
     inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
     dynamic = torch.export.Dim.DYNAMIC
     sizes = {name: {0: dynamic, 1: dynamic} for name in inputs}
-    if ending.has_lexical:
+    if has_lexical:
         sizes["lexical_scores"] = {0: dynamic}
     if rows.is_averaged:
         sizes["window_index"] = {0: dynamic}
@@ -139,7 +152,7 @@ def write_onnx(predictor: Predictor, texts: Sequence[Row], path: str | os.PathLi
             kwargs=inputs,
             dynamic_shapes=sizes,
             input_names=list(inputs),
-            output_names=["scores"],
+            output_names=["features" if features else "scores"],
             dynamo=True,
             verbose=False,
         )

@@ -1,6 +1,7 @@
 """Windows padded to one length, in arrays."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,17 @@ class PaddedWindows:
     segment_ids: NDArray[np.int64] | None
     unit_index: NDArray[np.int64] | None
     windows: NDArray[np.integer]
+
+    def inputs(self) -> dict[str, NDArray[Any]]:
+        """What a network reads of rows that are scored as a whole, by name."""
+        arrays = {
+            "token_ids": self.token_ids,
+            "attention_mask": self.attention_mask,
+            "pool_mask": self.pool_mask,
+            "window_index": self.window_index,
+            "segment_ids": self.segment_ids,
+        }
+        return {name: array for name, array in arrays.items() if array is not None}
 
 
 def pad_rows(

@@ -1,0 +1,112 @@
+"""Write fitted estimators so that `sktransfer.serving` can read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from sktransfer.encoders import FastTokenizer
+from sktransfer.fitting.context import window_length
+from sktransfer.fitting.lexical import LexicalChannel
+from sktransfer.fitting.onnx import write_onnx
+from sktransfer.fitting.predictor import Predictor
+from sktransfer.fitting.served_files import (
+    DOCUMENT_FILE,
+    FILES,
+    FORMAT,
+    LEXICAL_FILE,
+    NETWORK_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    WORDS_FILE,
+    Document,
+    Output,
+    Reading,
+)
+from sktransfer.inputs import Row, TextFormat, prompt_of, unprompted
+from sktransfer.runtime import replaced_folder
+
+
+def write_served(
+    predictor: Predictor, name: str, output: Output, example: Sequence[Row], folder: Path
+) -> None:
+    """Write graph, tokenizer, TF-IDF model and settings to `folder`, as a whole.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        The fitted network.
+    name : str
+        Class of the estimator.
+    output : Output
+        What the network's outputs mean.
+    example : sequence of Row
+        Two rows or more, one of two windows, which show the graph's writer what it reads.
+    folder : Path
+        New, empty, or written here before.
+    """
+    _check_folder(folder)
+    tokenizer = unprompted(predictor.tokenizer)
+    if not isinstance(tokenizer, FastTokenizer):
+        raise ValueError(
+            f"encoder: its tokenizer, a {type(tokenizer).__name__}, cannot be written to a file; "
+            "use an encoder with a tokenizer.json."
+        )
+    document: Document = {
+        "format": FORMAT,
+        "version": metadata.version("sktransfer"),
+        "estimator": name,
+        "reading": _reading(predictor, tokenizer, example),
+        "output": output,
+        "has_lexical": predictor.lexical is not None,
+    }
+    with replaced_folder(folder) as new:
+        write_onnx(predictor, example, new / NETWORK_FILE, features=output["kind"] == "features")
+        (new / TOKENIZER_FILE).write_text(tokenizer.backend.to_str(), "utf-8")
+        if predictor.lexical is not None:
+            _write_lexical(predictor.lexical, new)
+        text = json.dumps(document, indent=1, allow_nan=False)
+        (new / DOCUMENT_FILE).write_text(text + "\n", "utf-8")
+
+
+def _reading(predictor: Predictor, tokenizer: FastTokenizer, example: Sequence[Row]) -> Reading:
+    row_format = predictor.row_format
+    assert isinstance(row_format, TextFormat)
+    return {
+        "n_columns": row_format.n_columns(example),
+        "max_length": window_length(predictor.model.encoder, row_format, predictor.max_length),
+        "long_texts": row_format.long_texts,
+        "symmetric": row_format.symmetric,
+        "prompt": prompt_of(predictor.tokenizer),
+        "pad_id": tokenizer.pad_id,
+        "special_tokens": bool(tokenizer.prefix or tokenizer.suffix or tokenizer.separator),
+    }
+
+
+def _write_lexical(lexical: LexicalChannel, folder: Path) -> None:
+    vectorizer = lexical.vectorizer.vectorizer
+    np.savez(
+        folder / LEXICAL_FILE,
+        idf=vectorizer.idf_,
+        pairs=vectorizer.pairs_,
+        coef=lexical.weights.coef,
+        intercept=lexical.weights.intercept,
+    )
+    (folder / WORDS_FILE).write_text(json.dumps(vectorizer.words_), "utf-8")
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise a ValueError if exporting to `folder` would remove other files."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"folder={str(folder)!r} is a file; give a new or empty folder.")
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    others = sorted(names - {*FILES, WEIGHTS_FILE})
+    if others or (names and DOCUMENT_FILE not in names):
+        raise ValueError(
+            f"folder={str(folder)!r} holds other content ({', '.join(others or sorted(names))}), "
+            "which is not overwritten; give a new or empty folder."
+        )
