@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sktransfer.estimators.classifier import TransferTextClassifier
     from sktransfer.estimators.language_model import LanguageModel
     from sktransfer.estimators.loading import load
+    from sktransfer.estimators.pickling import skops_trusted_types
     from sktransfer.estimators.regressor import TransferTextRegressor
     from sktransfer.estimators.token_classifier import TransferTokenClassifier
     from sktransfer.estimators.vectorizer import TransferTextVectorizer
@@ -36,6 +37,7 @@ __all__ = [
     "compare",
     "datasets",
     "load",
+    "skops_trusted_types",
 ]
 
 _HOME = {
@@ -52,6 +54,7 @@ _HOME = {
     "compare": "sktransfer.comparison.compare",
     "datasets": "sktransfer.datasets",
     "load": "sktransfer.estimators.loading",
+    "skops_trusted_types": "sktransfer.estimators.pickling",
 }
 
 # Importing torch takes seconds, so a public name loads its module at first use (PEP 562). Type

@@ -19,11 +19,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from sktransfer.__main__ import main
-from sktransfer.encoders import DEFAULT_ENCODER
-from sktransfer.encoders import resolve as resolve_module
-from sktransfer.encoders.digests import file_digest
-from sktransfer.encoders.menu import PinnedFiles
 from sktransfer.runtime import cache, cache_budget
+from tests._encoders import use_as_default
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -76,22 +73,6 @@ def run(block: Block, namespace: dict[str, Any]) -> None:
     except Exception as error:
         error.add_note(f"This is the block at {block}.")
         raise
-
-
-def use_as_default(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the name of the default encoder stand for the checkpoint in a folder."""
-    folder = Path(encoder)
-    known = resolve_module.HUB_ENCODERS[DEFAULT_ENCODER]
-    files = PinnedFiles(
-        module=folder.name,
-        subfolder="",
-        n_bytes=0,
-        sha256=file_digest(folder / resolve_module.WEIGHTS_FILE),
-    )
-    monkeypatch.syspath_prepend(folder.parent)
-    stand_in = replace(known, files=files)
-    for name in ("minilm", DEFAULT_ENCODER):
-        monkeypatch.setitem(resolve_module.HUB_ENCODERS, name, stand_in)
 
 
 @pytest.mark.parametrize(

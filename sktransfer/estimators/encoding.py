@@ -19,6 +19,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.encoders import EncoderHandle, SentenceSettings
+from sktransfer.estimators.pickling import plain_state, restored_state
 from sktransfer.estimators.saving import write_estimator
 from sktransfer.estimators.sklearn_private import check_feature_names
 from sktransfer.fitting.callbacks import CallbackSupportMixin
@@ -40,9 +41,19 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     A subclass says in which format its rows come (`_row_format`).
     """
 
+    n_features_in_: int
     max_length: int
     device: str
     precision: str
+
+    def __copy__(self) -> Self:
+        return self._copied()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return plain_state(self, super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(restored_state(type(self), state))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -121,6 +132,9 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _check_names(self, X: Any, name: str) -> None:
         """Raise if the columns of `X` are not named as in `fit`."""
+        # A single column is what it is: services predict on frames what was fitted on a list.
+        if self.n_features_in_ == 1 and not hasattr(self, "feature_names_in_"):
+            return
         with blaming(name):
             check_feature_names(self, X, reset=False)
 

@@ -19,8 +19,6 @@ from sktransfer.inputs import Row
 class ExportMixin(BaseEncoderEstimator, ABC):
     """Gives an estimator the method `export`."""
 
-    n_features_in_: int
-
     @predicting
     def export(self, folder: str | os.PathLike[str]) -> None:
         """Write the fitted estimator for `sktransfer.serving`, which predicts without PyTorch.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,25 +12,15 @@ from sktransfer.encoders import EncoderHandle, check_seal, resolve_encoder
 from sktransfer.estimators.saving import (
     ARRAYS,
     DOCUMENT,
+    ESTIMATORS,
     FORMAT,
     SAVED_ENCODER,
     is_fitted,
-    versions,
+    warn_of_versions,
 )
 from sktransfer.fitting.plain_state import from_plain
 from sktransfer.fitting.saving import MissingEncoderError, read_arrays, read_network
-from sktransfer.runtime import find_stack_level, usual_numerics
-
-# The only estimators that are built from a file, and their modules.
-_ESTIMATORS = {
-    "LanguageModel": "language_model",
-    "TransferAnswerExtractor": "answer_extractor",
-    "TransferChoiceClassifier": "choice_classifier",
-    "TransferTextClassifier": "classifier",
-    "TransferTextRegressor": "regressor",
-    "TransferTextVectorizer": "vectorizer",
-    "TransferTokenClassifier": "token_classifier",
-}
+from sktransfer.runtime import usual_numerics
 
 
 @usual_numerics()
@@ -71,11 +60,11 @@ def load(folder: str | os.PathLike[str]) -> Any:
     folder = Path(folder).expanduser()
     document = _read_document(folder)
     name = document.get("estimator")
-    if name not in _ESTIMATORS:
+    if name not in ESTIMATORS:
         raise ValueError(f"folder={str(folder)!r} holds a {name!r}, which is unknown here.")
-    kind = getattr(import_module(f"sktransfer.estimators.{_ESTIMATORS[name]}"), name)
+    kind = getattr(import_module(f"sktransfer.estimators.{ESTIMATORS[name]}"), name)
     try:
-        _warn_of_versions(document["versions"])
+        warn_of_versions(document["versions"])
         arrays, tensors = read_arrays(folder / ARRAYS)
         model, tokenizer = read_network(document["network"], tensors, folder)
         fitted = {name: from_plain(value, arrays) for name, value in document["fitted"].items()}
@@ -114,19 +103,3 @@ def _read_document(folder: Path) -> dict[str, Any]:
 
 def _restored(value: Any) -> Any:
     return value if isinstance(value, EncoderHandle) else from_plain(value, {})
-
-
-def _warn_of_versions(saved: dict[str, str]) -> None:
-    here = versions()
-    others = [
-        f"{name} {saved[name]} (here {here[name]})"
-        for name in ("sktransfer", "torch", "transformers")
-        if name in saved and saved[name].split(".")[:2] != here[name].split(".")[:2]
-    ]
-    if others:
-        warnings.warn(
-            f"The estimator was saved with {', '.join(others)}: predictions may differ by "
-            "rounding, and parameters that are new here have their defaults.",
-            UserWarning,
-            stacklevel=find_stack_level(),
-        )

@@ -24,6 +24,16 @@ from sktransfer.runtime import find_stack_level
 FORMAT = 2
 DOCUMENT, ARRAYS, _CARD = ESTIMATOR_FILES
 SAVED_ENCODER = {"encoder": "saved"}
+# The only estimators that are built from a file, and their modules.
+ESTIMATORS = {
+    "LanguageModel": "language_model",
+    "TransferAnswerExtractor": "answer_extractor",
+    "TransferChoiceClassifier": "choice_classifier",
+    "TransferTextClassifier": "classifier",
+    "TransferTextRegressor": "regressor",
+    "TransferTextVectorizer": "vectorizer",
+    "TransferTokenClassifier": "token_classifier",
+}
 # What the network is made of; the rest of the fitted attributes are numbers and texts.
 _NETWORK = ("model_", "tokenizer_")
 
@@ -36,7 +46,7 @@ def write_estimator(estimator: Any, folder: Path, weights: Literal["auto", "full
             "know its class; pickle it instead."
         )
     arrays: Arrays = {}
-    base = _pretrained(estimator.encoder) if weights == "auto" else None
+    base = named_encoder(estimator.encoder) if weights == "auto" else None
     given = estimator.get_params(deep=False)
     parameters = {name: _parameter(value) for name, value in given.items() if _has_form(value)}
     if lost := sorted(given.keys() - parameters.keys()):
@@ -70,7 +80,7 @@ def write_estimator(estimator: Any, folder: Path, weights: Literal["auto", "full
         (new / _CARD).write_text(_card(estimator, described), "utf-8")
 
 
-def _pretrained(encoder: Any) -> EncoderHandle | None:
+def named_encoder(encoder: Any) -> EncoderHandle | None:
     """Handle of an encoder that other machines find by its name."""
     if not isinstance(encoder, str) or Path(encoder).expanduser().exists():
         return None
@@ -113,6 +123,23 @@ def is_fitted(name: str) -> bool:
 def versions() -> dict[str, str]:
     names = ("sktransfer", "torch", "transformers", "tokenizers", "scikit-learn", "numpy")
     return {name: metadata.version(name) for name in names}
+
+
+def warn_of_versions(saved: dict[str, str]) -> None:
+    """Warn if the packages that predictions depend on have other versions than when saved."""
+    here = versions()
+    others = [
+        f"{name} {saved[name]} (here {here[name]})"
+        for name in ("sktransfer", "torch", "transformers")
+        if name in saved and saved[name].split(".")[:2] != here[name].split(".")[:2]
+    ]
+    if others:
+        warnings.warn(
+            f"The estimator was saved with {', '.join(others)}: predictions may differ by "
+            "rounding, and parameters that are new here have their defaults.",
+            UserWarning,
+            stacklevel=find_stack_level(),
+        )
 
 
 def _card(estimator: Any, network: dict[str, Any]) -> str:

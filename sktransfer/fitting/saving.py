@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sktransfer.encoders import (
@@ -62,34 +64,64 @@ def saved_network(
     tensors : dict of str to Tensor
         Weights that are not in an encoder of the folder.
     """
-    tensors = {f"{_PREFIX}head.{name}": value for name, value in model.head.state_dict().items()}
-    changed = None if base is None else _changed_weights(model.encoder, tokenizer, base)
-    document = {
-        "pooling": model.pooling,
-        "n_layers": model.n_layers,
-        "n_skipped": model.n_skipped,
-        "head": {
-            "in_features": model.head.linear.in_features,
-            "out_features": model.head.linear.out_features,
-            "scale": model.head.scale,
-            "dropout": model.head.dropout.p,
-        },
-        "prompt": prompt_of(tokenizer),
-        "lm_head": _has_lm_head(model.encoder),
-        "encoder": None,
-    }
-    if base is None or changed is None:
+    document, tensors = _described(model, tokenizer, base)
+    if document["encoder"] is None:
         with saved_encoder(model.encoder, unprompted(tokenizer), settings, folder) as new:
             yield new, document, tensors
         return
-    document["encoder"] = {"name": base.name, "digest": base.digest}
-    tensors |= {f"{_PREFIX}encoder.{name}": value for name, value in changed.items()}
     with encoder_folder(folder) as new:
         yield new, document, tensors
 
 
+def network_files(
+    model: TransferModel,
+    tokenizer: Tokenizer,
+    base: EncoderHandle | None,
+    settings: SentenceSettings,
+) -> tuple[dict[str, Any], Arrays, dict[str, bytes]]:
+    """Document and weights of `saved_network`, and the content of the other files, by name."""
+    document, tensors = _described(model, tokenizer, base)
+    arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in tensors.items()}
+    if document["encoder"] is not None:
+        return document, arrays, {}
+    with TemporaryDirectory() as parent:
+        folder = Path(parent, "encoder")
+        with saved_encoder(model.encoder, unprompted(tokenizer), settings, folder):
+            pass
+        paths = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+        files = {name.as_posix(): path.read_bytes() for name, path in paths.items()}
+    return document, arrays, files
+
+
+def network_from_files(
+    document: dict[str, Any],
+    arrays: Arrays,
+    files: dict[str, bytes],
+    known: EncoderHandle | None,
+) -> tuple[TransferModel, Tokenizer]:
+    """The network that `network_files` described; `known` may be the encoder it refers to.
+
+    Raises
+    ------
+    MissingEncoderError
+        If the pretrained weights are not there, or others.
+    """
+    tensors = {name: _tensor(value) for name, value in arrays.items() if name.startswith(_PREFIX)}
+    if not files:
+        return read_network(document, tensors, Path(), known)
+    with TemporaryDirectory() as parent:
+        for name, content in files.items():
+            path = Path(parent, name)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        return read_network(document, tensors, Path(parent))
+
+
 def read_network(
-    document: dict[str, Any], tensors: dict[str, Tensor], folder: Path
+    document: dict[str, Any],
+    tensors: dict[str, Tensor],
+    folder: Path,
+    known: EncoderHandle | None = None,
 ) -> tuple[TransferModel, Tokenizer]:
     """The network and its tokenizer that `saved_network` wrote.
 
@@ -99,7 +131,7 @@ def read_network(
         If the pretrained weights are not there, or others.
     """
     reference = document["encoder"]
-    handle = resolve_encoder(folder) if reference is None else _referenced(reference)
+    handle = resolve_encoder(folder) if reference is None else _referenced(reference, known)
     encoder, tokenizer = handle.load_shared(lm_head=document["lm_head"])
     own = {
         name.removeprefix(_PREFIX): value
@@ -147,6 +179,37 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Tensor]]:
     return arrays, tensors
 
 
+def _described(
+    model: TransferModel, tokenizer: Tokenizer, base: EncoderHandle | None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Document and tensors of a network; its encoder is None if it has to be kept beside them."""
+    tensors = {f"{_PREFIX}head.{name}": value for name, value in model.head.state_dict().items()}
+    changed = None if base is None else _changed_weights(model.encoder, tokenizer, base)
+    document = {
+        "pooling": model.pooling,
+        "n_layers": model.n_layers,
+        "n_skipped": model.n_skipped,
+        "head": {
+            "in_features": model.head.linear.in_features,
+            "out_features": model.head.linear.out_features,
+            "scale": model.head.scale,
+            "dropout": model.head.dropout.p,
+        },
+        "prompt": prompt_of(tokenizer),
+        "lm_head": _has_lm_head(model.encoder),
+        "encoder": None,
+    }
+    if base is not None and changed is not None:
+        document["encoder"] = {"name": base.name, "digest": base.digest}
+        tensors |= {f"{_PREFIX}encoder.{name}": value for name, value in changed.items()}
+    return document, tensors
+
+
+def _tensor(value: NDArray[Any]) -> Tensor:
+    # Arrays of a memory map cannot be written to.
+    return torch.from_numpy(value if value.flags.writeable else value.copy())
+
+
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
         name.removeprefix(prefix): value
@@ -177,7 +240,9 @@ def _has_lm_head(encoder: Encoder) -> bool:
     return any("lm_head." in name for name, _ in encoder.named_parameters())
 
 
-def _referenced(reference: dict[str, str]) -> EncoderHandle:
+def _referenced(reference: dict[str, str], known: EncoderHandle | None) -> EncoderHandle:
+    if known is not None and known.digest == reference["digest"]:
+        return known
     name = reference["name"]
     try:
         handle = resolve_encoder(name)
