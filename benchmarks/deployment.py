@@ -17,7 +17,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import _data
 from _processes import child_environment
 from _provenance import commit, provenance
 
@@ -98,18 +97,14 @@ FORMS: dict[str, tuple[Callable[[Any, str], None], Callable[[str], Any]]] = {
 }
 
 
-def texts() -> list[str]:
-    return _data.load(SET, "test").texts[:N_TEXTS]
-
-
-def predict_here(form: str, path: str) -> dict[str, Any]:
+def predict_here(form: str, path: str, texts: list[str]) -> dict[str, Any]:
     """What a fresh process does; `time.time` of the parent was taken before it started."""
     started = float(os.environ["STARTED"])
     model = FORMS[form][1](path)
     loaded = time.time()
-    model.predict([texts()[0]])
+    model.predict(texts[:1])
     predicted = time.time()
-    peak = next(
+    resident_kb = next(
         int(line.split()[1])
         for line in Path("/proc/self/status").read_text().splitlines()
         if line.startswith("VmRSS:")
@@ -117,8 +112,8 @@ def predict_here(form: str, path: str) -> dict[str, Any]:
     return {
         "load_s": round(loaded - started, 3),
         "first_prediction_s": round(predicted - started, 3),
-        "resident_mb": round(peak / 1024),
-        "labels": [str(label) for label in model.predict(texts())],
+        "resident_mb": round(resident_kb / 1024),
+        "labels": [str(label) for label in model.predict(texts)],
     }
 
 
@@ -127,27 +122,37 @@ def n_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def in_fresh_process(form: str, path: Path, core: int | None) -> dict[str, Any]:
+def in_fresh_process(form: str, path: Path, texts: list[str], core: int | None) -> dict[str, Any]:
     command = [sys.executable, str(Path(__file__).resolve()), "--load", form, str(path)]
     if core is not None:
         command = ["taskset", "-c", str(core), *command]
     environment = {**child_environment(1), "STARTED": repr(time.time()), "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command,
+        env=environment,
+        input=json.dumps(texts),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 def measure(name: str, repeats: int, core: int | None, folder: Path) -> list[dict[str, Any]]:
+    import _data
+
     from sktransfer import TransferTextClassifier
 
+    texts = _data.load(SET, "test").texts[:N_TEXTS]
     few = _data.draw(SET, BUDGET, 0)
     model = TransferTextClassifier(random_state=0, **MODELS[name]).fit(few.texts, few.labels)
-    expected = [str(label) for label in model.predict(texts())]
+    expected = [str(label) for label in model.predict(texts)]
     rows = []
     for form, (write, _) in FORMS.items():
         path = folder / "model"
         write(model, str(path))
-        found = [in_fresh_process(form, path, core) for _ in range(repeats)]
+        found = [in_fresh_process(form, path, texts, core) for _ in range(repeats)]
         row: dict[str, Any] = {"model": name, "form": form, "mb": round(n_bytes(path) / 1e6, 2)}
         for column in ("load_s", "first_prediction_s", "resident_mb"):
             row[column] = round(statistics.median(one[column] for one in found), 3)
@@ -166,7 +171,7 @@ def main() -> None:
     parser.add_argument("--load", nargs=2, metavar=("FORM", "PATH"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.load:
-        print(json.dumps(predict_here(*arguments.load)))
+        print(json.dumps(predict_here(*arguments.load, json.load(sys.stdin))))
         return
     made = {"n_repeats": arguments.repeats, **provenance(), "commit": commit()}
     with TemporaryDirectory() as folder:
