@@ -7,18 +7,15 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from sktransfer.comparison.compare import ComparisonProgress
     from sktransfer.comparison.result import ComparisonResult
 
 _DESCRIPTION = """\
@@ -155,17 +152,16 @@ def _compare(arguments: argparse.Namespace) -> int:
         resolve_encoder(arguments.encoder)
 
     estimators = default_estimators(arguments.encoder, random_state=arguments.seed)
-    with _progress() as progress:
-        result = compare(
-            texts,
-            labels,
-            estimators,
-            budgets=arguments.budgets,
-            n_repeats=arguments.repeats,
-            random_state=arguments.seed,
-            n_jobs=arguments.jobs or _default_jobs(),
-            progress=progress,
-        )
+    result = compare(
+        texts,
+        labels,
+        estimators,
+        budgets=arguments.budgets,
+        n_repeats=arguments.repeats,
+        random_state=arguments.seed,
+        n_jobs=arguments.jobs or _default_jobs(),
+        verbose=1,
+    )
     _show(result, out)
     if result.rows:
         _write(result, arguments.output, out)
@@ -238,55 +234,6 @@ def _load(arguments: argparse.Namespace, out: Console) -> tuple[Sequence[str], S
 def _say(out: Console, line: str) -> None:
     """Print a line without interpreting markup, which may be part of a label or name."""
     out.print(line, highlight=False, markup=False, emoji=False)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[ComparisonProgress], None]]:
-    """A progress bar on a terminal, otherwise one line per fit; both on stderr."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _print_progress
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=None, left="")
-
-        def update(state: ComparisonProgress) -> None:
-            bar.update(
-                task,
-                completed=state.n_done,
-                total=state.n_total,
-                description=_doing(state),
-                left=_time_left(state),
-            )
-
-        yield update
-
-
-def _print_progress(state: ComparisonProgress) -> None:
-    if state.estimator is not None:
-        line = f"[{state.n_done + 1}/{state.n_total}] {_doing(state)}, {_time_left(state)}\n"
-        sys.stderr.write(line)
-        sys.stderr.flush()
-
-
-def _doing(state: ComparisonProgress) -> str:
-    if state.estimator is None:
-        return "done"
-    return f"repeat {state.repeat + 1}, {state.n_labels:,} labels: {state.estimator}"
-
-
-def _time_left(state: ComparisonProgress) -> str:
-    if state.seconds_left is None:
-        return "estimating the time left"
-    minutes, seconds = divmod(round(state.seconds_left), 60)
-    return f"about {minutes}:{seconds:02d} left"
 
 
 def _show(result: ComparisonResult, out: Console) -> None:

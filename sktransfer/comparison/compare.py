@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from types import FrameType
@@ -25,6 +25,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import check_random_state
 
+from sktransfer.comparison.progress import ComparisonProgress, shown_progress
 from sktransfer.comparison.result import METRICS, ComparisonResult, Row
 from sktransfer.comparison.splits import (
     Budget,
@@ -40,22 +41,6 @@ from sktransfer.inputs import label_array
 from sktransfer.runtime import one_blas_thread
 
 
-@dataclass(frozen=True)
-class ComparisonProgress:
-    """Progress of a comparison: the next fit and the estimated time left.
-
-    `seconds_left` is None until every estimator has been timed once; `estimator` is None at the
-    end, when nothing is left to fit.
-    """
-
-    n_done: int
-    n_total: int
-    estimator: str | None
-    n_labels: int
-    repeat: int
-    seconds_left: float | None
-
-
 def compare(
     X: Any,
     y: Any,
@@ -67,6 +52,7 @@ def compare(
     random_state: int | np.random.RandomState | None = 0,
     n_jobs: int | None = None,
     progress: Callable[[ComparisonProgress], None] | None = None,
+    verbose: int = 0,
 ) -> ComparisonResult:
     """Compare classifiers on the same splits with increasing numbers of labels.
 
@@ -100,6 +86,9 @@ def compare(
     progress : callable, default=None
         Called with a :class:`ComparisonProgress` before each fit, or with several jobs after
         each, and at the end.
+    verbose : int, default=0
+        1 shows a progress bar with the time left, or one line per fit where standard error is
+        neither a terminal nor a notebook; not besides `progress`.
 
     Returns
     -------
@@ -160,8 +149,10 @@ def compare(
         for fit in fits
     ]
     measured = Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="n_jobs")(jobs)
-    report = partial(_report, progress, fits, effective_n_jobs(n_jobs))
-    _run(fits, measured, result, report)
+    shown = shown_progress() if verbose and progress is None else nullcontext(progress)
+    with shown as watch:
+        report = partial(_report, watch, fits, effective_n_jobs(n_jobs))
+        _run(fits, measured, result, report)
     return result
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from html import escape
+from importlib.util import find_spec
 from os import PathLike
 from typing import Any
 
@@ -92,6 +95,27 @@ class ComparisonResult:
             writer.writeheader()
             writer.writerows(self.rows)
 
+    def to_frame(self) -> Any:
+        """The raw rows as a data frame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per fit.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "to_frame needs pandas: pip install pandas, or use rows, a list of dicts."
+            ) from error
+        return pandas.DataFrame(self.rows, columns=list(_COLUMNS))
+
     def verdict(self) -> list[str]:
         """Describe in plain sentences which estimator won, by how much, and where it is worse.
 
@@ -134,20 +158,43 @@ class ComparisonResult:
         if metric not in METRICS:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
         if isinstance(target, str | PathLike):
-            try:
-                from matplotlib.figure import Figure
-            except ImportError as error:
-                raise ImportError(
-                    "The plot needs matplotlib: pip install 'sktransfer[plots]'."
-                ) from error
-            # A bare Figure needs no display and leaves pyplot's global state alone.
-            figure = Figure(figsize=(7, 4.5), layout="constrained")
-            axes = figure.add_subplot()
-            self._draw(axes, metric)
+            figure = self._figure(metric)
             figure.savefig(target, dpi=150)
-            return axes
+            return figure.axes[0]
         self._draw(target, metric)
         return target
+
+    def _figure(self, metric: str) -> Any:
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise ImportError(
+                "The plot needs matplotlib: pip install 'sktransfer[plots]'."
+            ) from error
+        # A bare Figure needs no display and leaves pyplot's global state alone.
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        self._draw(figure.add_subplot(), metric)
+        return figure
+
+    def _repr_html_(self) -> str:
+        """Table, verdict and, with matplotlib, the plot for notebooks."""
+        header, *body = self.table()
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+        lines = [
+            "".join(f"<td>{escape(cell)}</td>" for cell in cells)  # names may hold any character
+            for cells in body
+        ]
+        parts = [
+            f"<table><thead><tr>{head}</tr></thead>",
+            "<tbody>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</tbody></table>",
+            *(f"<p>{escape(sentence)}</p>" for sentence in [*self.verdict(), *self.notes]),
+        ]
+        if self.rows and find_spec("matplotlib") is not None:
+            image = io.StringIO()
+            self._figure("accuracy").savefig(image, format="svg")
+            svg = image.getvalue()
+            parts.append(f"<div>{svg[svg.index('<svg') :]}</div>")
+        return "".join(parts)
 
     def _draw(self, axes: Any, metric: str) -> None:
         summary = self.summary()

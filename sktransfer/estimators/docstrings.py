@@ -96,7 +96,8 @@ precision : {"auto", "float32", "bfloat16"}
 random_state : int, RandomState instance or None
     Controls the order of the rows, dropout and the validation split.
 verbose : int
-    If positive, one line per epoch is written to standard error.
+    If positive, one line per epoch is written to standard error, and a terminal or a notebook shows
+    a progress bar while many texts are read, in `fit` and in predictions.
 """
 
 _ATTRIBUTES = """

@@ -45,6 +45,7 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     max_length: int
     device: str
     precision: str
+    verbose: int
 
     def __copy__(self) -> Self:
         return self._copied()
@@ -153,6 +154,7 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             self.task_,
             getattr(self, "lexical_", None),
             getattr(self, "lexical_weight", 0.0),
+            self.verbose,
         )
 
     def _score_rows(self, X: Any) -> ScoredRows:

@@ -45,23 +45,32 @@ class EpochMonitor:
     ) -> None:
         self.model, self.n_epochs, self.parameters = model, n_epochs, parameters
         self.validate, self.callbacks, self.attributes = validate, callbacks, attributes
+        self.losses: list[float] = []
         self.scores: list[float] = []
         self.best = BestWeights()
         self.started = perf_counter()
         if callbacks is not None and n_epochs:
             callbacks.begin_epoch()
 
-    @property
-    def best_epoch(self) -> int | None:
-        """Epoch of the best validation score, from 1; None without validation rows."""
-        return self.best.epoch
+    def history(self) -> dict[str, Any]:
+        """Fitted attributes that tell what happened so far.
+
+        The best epoch counts from 1 and is None without validation rows.
+        """
+        return {
+            "loss_curve_": list(self.losses),
+            "validation_scores_": list(self.scores),
+            "best_epoch_": self.best.epoch,
+            "n_iter_": len(self.losses),
+        }
 
     def __call__(self, epoch: int, loss: float) -> bool:
+        self.losses.append(loss)
         score = self._validate(epoch + 1)
         self._report(epoch + 1, loss, score)
         stop = self._has_stalled(epoch + 1)
         if self.callbacks is not None:
-            stop = self.callbacks.end_epoch(self.attributes) or stop
+            stop = self.callbacks.end_epoch(lambda: self.attributes() | self.history()) or stop
             if not stop and epoch + 1 < self.n_epochs:
                 self.callbacks.begin_epoch()
         return stop

@@ -90,11 +90,7 @@ def _fit(context: FitContext, callbacks: FitCallbacks | None) -> FitResult:
     attributes = {
         **_attributes(context),
         "lexical_": fit_lexical(task, data) if has_lexical and not is_partial else None,
-        "loss_curve_": result.loss_curve,
-        "validation_scores_": monitor.scores,
-        "best_epoch_": monitor.best_epoch,
-        "n_iter_": len(result.loss_curve),
-        "device_": str(context.device),
+        **monitor.history(),
     }
     if parameters.mixing_coefficient is not None:
         attributes["mixing_coefficient_"] = coefficient if result.loss_curve else 1.0
@@ -162,6 +158,9 @@ def _fine_tune(context: FitContext, data: EncodedDataset, monitor: EpochMonitor)
         later=plan.frozen_layers(len(model.encoder.layers())),
         auxiliary=_auxiliary(context),
     )
+    progress = None if past is None else past.restore()
+    if progress is not None:
+        monitor.losses.extend(progress.loss_curve)
     result = train(
         model,
         objective,
@@ -170,7 +169,7 @@ def _fine_tune(context: FitContext, data: EncodedDataset, monitor: EpochMonitor)
         rng=context.rng,
         on_epoch_end=monitor,
         on_step_end=None if past is None else past.watch(plan.n_epochs * objective.n_steps),
-        progress=None if past is None else past.restore(),
+        progress=progress,
     )
     if past is not None:
         past.keep()
@@ -193,5 +192,6 @@ def _attributes(context: FitContext, *, copied: bool = False) -> dict[str, Any]:
         "model_": model,
         "tokenizer_": context.tokenizer,
         "encoder_name_": context.encoder_name,
+        "device_": str(context.device),
         "lexical_": None,
     }

@@ -15,7 +15,13 @@ from sktransfer.fitting.context import window_length
 from sktransfer.fitting.lexical import LexicalChannel
 from sktransfer.inputs import EncodedRows, Row, RowFormat, Tokenizer, distinct, join_ranges
 from sktransfer.nn import TransferModel
-from sktransfer.runtime import device_memory, find_stack_level, resolve_device, resolve_precision
+from sktransfer.runtime import (
+    device_memory,
+    find_stack_level,
+    progress_bar,
+    resolve_device,
+    resolve_precision,
+)
 from sktransfer.tasks import BlendableTask, Task
 from sktransfer.training import launch_features
 
@@ -53,6 +59,8 @@ class Predictor:
         What the scores mean; None where there are none.
     lexical : LexicalChannel or None
         Linear model whose scores are blended with the network's, with `lexical_weight`.
+    verbose : int
+        Whether there is a progress bar.
     """
 
     model: TransferModel
@@ -64,6 +72,7 @@ class Predictor:
     task: Task | None = None
     lexical: LexicalChannel | None = None
     lexical_weight: float = 0.0
+    verbose: int = 0
 
     def encode(self, texts: Sequence[Row]) -> EncodedRows:
         """Token ids of `texts`, without a warning about cuts."""
@@ -119,15 +128,17 @@ class Predictor:
     def launch(self, rows: EncodedRows, *, writes: bool = False) -> Callable[[], Tensor]:
         """Launch the passes over `rows`; the function returned waits for their features."""
         device = resolve_device(self.device)
-        return launch_features(
-            device_memory.on(self.model, device),
-            rows,
-            self.tokenizer.pad_id,
-            device=device,
-            dtype=resolve_precision(self.precision, device, training=False),
-            writes=writes,
-            is_fixed=True,
-        )
+        with progress_bar("reading texts", shown=self.verbose > 0) as watch:
+            return launch_features(
+                device_memory.on(self.model, device),
+                rows,
+                self.tokenizer.pad_id,
+                device=device,
+                dtype=resolve_precision(self.precision, device, training=False),
+                writes=writes,
+                is_fixed=True,
+                watch=watch,
+            )
 
     def _score_parts(
         self, texts: Sequence[Row], rows: EncodedRows

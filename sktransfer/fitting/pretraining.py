@@ -126,7 +126,7 @@ def run_pretraining(job: PretrainingJob, callbacks: FitCallbacks | None = None) 
             on_epoch_end=monitor,
             checkpoint=checkpoint,
         )
-        interruption, best_epoch = monitor.finish(result), monitor.best_epoch
+        interruption, best_epoch = monitor.finish(result), monitor.best.epoch
         curve += result.loss_curve
         scores += monitor.scores
         if interruption is not None:

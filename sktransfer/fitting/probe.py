@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sktransfer.fitting.context import FitContext
 from sktransfer.inputs import distinct, join_ranges
-from sktransfer.runtime import cache, one_blas_thread, place_key
+from sktransfer.runtime import cache, one_blas_thread, place_key, progress_bar
 from sktransfer.tasks import ClassificationTask, LinearWeights
 from sktransfer.training import EncodedDataset, pooled_features
 
@@ -79,9 +79,15 @@ class Probe:
             members, weights = members[kept], weights[kept]
         first, inverse = distinct([data.texts[i] for i in members])
         rows = data.encoded.take(members[first])
-        features = pooled_features(
-            context.model, rows, data.pad_id, device=context.device, dtype=context.dtype
-        )
+        with progress_bar("reading texts", shown=context.parameters.verbose > 0) as watch:
+            features = pooled_features(
+                context.model,
+                rows,
+                data.pad_id,
+                device=context.device,
+                dtype=context.dtype,
+                watch=watch,
+            )
         units = join_ranges(rows.unit_start[:-1][inverse], rows.n_units[inverse])
         # To doubles last: with many rows, each copy counts.
         inputs = context.model.head.normalize(features)[torch.from_numpy(units)].double().numpy()

@@ -24,6 +24,7 @@ from sktransfer.runtime.graphs import Graphs, Inputs
 from sktransfer.runtime.kernels import cpu_kernels_enabled, set_cpu_kernels
 from sktransfer.runtime.locks import ForkSafeLock
 from sktransfer.runtime.numerics import place_key, usual_numerics
+from sktransfer.runtime.progress import Watch, progress_bar
 from sktransfer.runtime.resident_models import DeviceMemory, device_memory
 from sktransfer.runtime.seeds import isolated_seed, rng_state, set_rng_state
 from sktransfer.runtime.stack import find_stack_level
@@ -38,6 +39,7 @@ __all__ = [
     "Inputs",
     "TensorCache",
     "Tensors",
+    "Watch",
     "autocast",
     "cache",
     "cache_budget",
@@ -50,6 +52,7 @@ __all__ = [
     "moved",
     "one_blas_thread",
     "place_key",
+    "progress_bar",
     "remove_leftovers",
     "replaced_folder",
     "resolve_device",

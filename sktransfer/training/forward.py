@@ -19,6 +19,7 @@ from sktransfer.runtime import (
     Graphs,
     TensorCache,
     Tensors,
+    Watch,
     autocast,
     place_key,
     token_budget,
@@ -44,6 +45,7 @@ def pooled_features(
     device: torch.device,
     dtype: torch.dtype,
     writes: bool = True,
+    watch: Watch | None = None,
 ) -> Tensor:
     """Features (n_units, n_layers, pooled_size) of `rows`, on the CPU, in the order of the rows.
 
@@ -53,9 +55,12 @@ def pooled_features(
     sequence if the encoder can read it. On a GPU, windows of similar widths are padded and encoded
     together, so that a window's features depend on the others by rounding error. Of an encoder
     that is as it was loaded, features are kept and found again; unless `writes` is false, in the
-    folder of its pretrained, too. The model is left in the mode it had.
+    folder of its pretrained, too. The model is left in the mode it had. `watch` is told of tokens.
     """
-    return launch_features(model, rows, pad_id, device=device, dtype=dtype, writes=writes)()
+    launched = launch_features(
+        model, rows, pad_id, device=device, dtype=dtype, writes=writes, watch=watch
+    )
+    return launched()
 
 
 @torch.inference_mode()
@@ -68,6 +73,7 @@ def launch_features(
     dtype: torch.dtype,
     writes: bool = True,
     is_fixed: bool = False,
+    watch: Watch | None = None,
 ) -> Callable[[], Tensor]:
     """Launch the passes of `pooled_features`; the function returned waits for their result.
 
@@ -79,7 +85,7 @@ def launch_features(
         forward_pass.graphs = _graphs_of(model, device, dtype)
     is_ready = is_fixed and not model.training
     with contextlib.nullcontext() if is_ready else eval_mode(model):
-        forward_pass.start()
+        forward_pass.start(watch)
     return forward_pass.row_features
 
 
@@ -129,7 +135,7 @@ class _Pass:
         self.missing: list[int] = []
         self.made: list[tuple[NDArray[np.integer], Tensor, Tensor]] = []
 
-    def start(self) -> None:
+    def start(self, watch: Watch | None = None) -> None:
         """Compute the vectors of all windows or units, on a GPU asynchronously."""
         rows, keys = self.rows, self.keys
         known: dict[int, Tensors] = {}
@@ -147,7 +153,11 @@ class _Pass:
             groups = _packs(groups, rows.lengths, limit)
         if self.frozen is not None:
             self.frozen.read_ahead(rows)
+        n_done, n_total = 0, int(rows.lengths[missing].sum())
         for windows, (vectors, counts) in computed(groups, self._encode, self.device):
+            n_done += int(rows.lengths[windows].sum())
+            if watch is not None:
+                watch(n_done, n_total)
             if self.device.type == "cpu":
                 self._fill(windows, vectors, counts)
             else:

@@ -19,7 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from sktransfer.comparison import compare as comparing
-from sktransfer.comparison.compare import ComparisonProgress, compare
+from sktransfer.comparison.compare import compare
+from sktransfer.comparison.progress import ComparisonProgress
 from sktransfer.comparison.result import ComparisonResult
 from sktransfer.comparison.splits import DealtFolds
 
@@ -214,6 +215,39 @@ def test_progress_counts_and_estimates():
     assert states[-1].seconds_left == 0
     assert states[-1].estimator is None
     assert states[0].estimator == "majority"
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_verbose_shows_progress(monkeypatch, capsys, is_terminal):
+    if is_terminal:
+        monkeypatch.setenv("TTY_COMPATIBLE", "1")
+        monkeypatch.setenv("COLUMNS", "200")
+    compare(*make_texts(), cheap(), budgets=(12,), verbose=1)
+    shown = capsys.readouterr()
+    assert not shown.out
+    assert ("repeat 3, 12 labels: " in shown.err) or is_terminal
+    assert ("\x1b" in shown.err) == is_terminal
+    assert "left" in shown.err
+
+
+def test_without_verbose_nothing_is_shown(capsys):
+    compare(*make_texts(), cheap(), budgets=(12,))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_frame_and_html():
+    pandas = pytest.importorskip("pandas")
+    estimators = {"<b>majority</b>": DummyClassifier()}
+    result = compare(*make_texts(), estimators, budgets=(12, 40), n_repeats=2)
+    frame = result.to_frame()
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame.to_dict("records") == result.rows
+    html = result._repr_html_()
+    assert html.count("<tr>") == 3
+    assert "&lt;b&gt;majority&lt;/b&gt;" in html
+    assert "<b>" not in html
+    assert "<svg" in html
+    assert "<svg" not in ComparisonResult()._repr_html_()
 
 
 class Interrupted(DummyClassifier):

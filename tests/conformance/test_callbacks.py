@@ -87,6 +87,18 @@ def test_hooks_see_the_data_and_a_working_estimator(classifier, train, test):
     assert {model.encoder_.name for model in recorder.fitted} == {classifier.encoder_.name}
 
 
+def test_hooks_see_the_history(classifier, train, test):
+    recorder = Recorder()
+    classifier.set_params(max_epochs=3).set_callbacks(recorder)
+    classifier.fit(*train, X_val=test[0], y_val=test[1])
+    for n_epochs, model in enumerate(recorder.fitted[:-1], start=1):
+        assert model.loss_curve_ == classifier.loss_curve_[:n_epochs]
+        assert model.validation_scores_ == classifier.validation_scores_[:n_epochs]
+        assert model.n_iter_ == n_epochs
+        assert model.best_epoch_ <= n_epochs
+        assert model.device_ == classifier.device_
+
+
 def test_a_generator_is_a_list_to_the_hooks(classifier, train):
     monitor = callback.ScoringMonitor(scoring="accuracy")
     classifier.set_callbacks(monitor).fit((text for text in train[0]), train[1])
