@@ -75,7 +75,9 @@ class _Network:
 
     def outputs(self, X: Any) -> NDArray[np.float32]:
         """What the graph gives (n_rows, n_outputs); each distinct row is computed once."""
-        row_format = TextFormat(self.reading["long_texts"], self.reading["symmetric"])
+        row_format = TextFormat(
+            self.reading["long_texts"], self.reading["symmetric"], self.reading["missing"]
+        )
         rows = row_format.check(X)
         n_columns = row_format.n_columns(rows)
         if n_columns != self.reading["n_columns"]:

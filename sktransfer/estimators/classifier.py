@@ -121,6 +121,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         pooling_layers: int = 1,
         long_texts: Literal["window", "truncate"] = "window",
         symmetric: bool = False,
+        missing: Literal["error", "empty"] = "error",
         lexical_weight: float = 0.3,
         head_init: str = "probe",
         head_refit: bool = True,
@@ -153,6 +154,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         self.pooling_layers = pooling_layers
         self.long_texts = long_texts
         self.symmetric = symmetric
+        self.missing = missing
         self.lexical_weight = lexical_weight
         self.head_init = head_init
         self.head_refit = head_refit

@@ -33,6 +33,8 @@ symmetric : bool
     Whether rows of several texts are encoded in both orders and the features averaged, for
     similarity and paraphrase tasks (Radford et al., 2018, "Improving Language Understanding by
     Generative Pre-Training", section 3.3).
+missing : {"error", "empty"}
+    Whether a missing text (None, NaN, NA) is an error or an empty text.
 lexical_weight : float
     Weight of the TF-IDF model's scores relative to the network's, from 0 (off) to 1.
 head_init : {"probe", "random"}

@@ -163,7 +163,7 @@ class BaseEncoderEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _scores(self, X: Any) -> NDArray[np.float32]:
         """Scores (n_rows, n_outputs) of `X`, for formats whose rows are scored as a whole."""
-        return in_parts(lambda rows: self._score_rows(rows).scores, X)
+        return in_parts(lambda rows: self._score_rows(rows).scores, X, self.n_features_in_)
 
     def _adopt(
         self, attributes: dict[str, Any], X: Any, n_columns: int, interruption: str | None = None
@@ -236,8 +236,10 @@ def blaming(name: str) -> Iterator[None]:
         raise kind(f"{name}: {error}") from error
 
 
-def in_parts(compute: Callable[[Any], NDArray[np.float32]], X: Any) -> NDArray[np.float32]:
-    """Apply `compute` to `X`, or to chunks of rows if `X` is an iterator."""
+def in_parts(
+    compute: Callable[[Any], NDArray[np.float32]], X: Any, n_columns: int
+) -> NDArray[np.float32]:
+    """Apply `compute` to `X`, or to chunks of rows if `X` is an iterator, which may be empty."""
     if not isinstance(X, Iterator):
         return compute(X)
     computed: list[NDArray[np.float32]] = []
@@ -250,4 +252,7 @@ def in_parts(compute: Callable[[Any], NDArray[np.float32]], X: Any) -> NDArray[n
                 raise
             raise type(error)(f"From row {start} on: {error}") from error
         start += len(rows)
-    return np.concatenate(computed) if computed else compute([])
+    if computed:
+        return np.concatenate(computed)
+    row: Row = "" if n_columns == 1 else ("",) * n_columns
+    return compute([row])[:0]

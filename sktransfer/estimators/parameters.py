@@ -52,6 +52,7 @@ TEXT: Constraints = {
     "prompt": [str],
     "long_texts": [StrOptions({"window", "truncate"})],
     "symmetric": ["boolean"],
+    "missing": [StrOptions({"error", "empty"})],
     "memory": _MEMORY,
 }
 

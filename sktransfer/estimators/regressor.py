@@ -70,6 +70,7 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         pooling_layers: int = 1,
         long_texts: Literal["window", "truncate"] = "window",
         symmetric: bool = False,
+        missing: Literal["error", "empty"] = "error",
         lexical_weight: float = 0.15,
         head_init: str = "probe",
         head_refit: bool = False,
@@ -102,6 +103,7 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         self.pooling_layers = pooling_layers
         self.long_texts = long_texts
         self.symmetric = symmetric
+        self.missing = missing
         self.lexical_weight = lexical_weight
         self.head_init = head_init
         self.head_refit = head_refit

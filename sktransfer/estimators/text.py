@@ -28,6 +28,7 @@ class BaseTextEstimator(ExportMixin, BaseTransferEstimator):
     max_length: int
     long_texts: Literal["window", "truncate"]
     symmetric: bool
+    missing: Literal["error", "empty"]
 
     @fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
@@ -138,4 +139,4 @@ class BaseTextEstimator(ExportMixin, BaseTransferEstimator):
         return onnx_arrays(self._predictor(), self._check_rows(X, reset=False))
 
     def _row_format(self) -> RowFormat:
-        return TextFormat(self.long_texts, self.symmetric)
+        return TextFormat(self.long_texts, self.symmetric, self.missing)

@@ -58,6 +58,8 @@ class TransferTextVectorizer(
     ----------
     task_ : Task or None
         What the targets mean to the network; None where none were read.
+    input_name_ : str or None
+        Name of the column of texts, or the names of several, joined; None without names.
 
     Examples
     --------
@@ -87,6 +89,7 @@ class TransferTextVectorizer(
         normalize: bool = True,
         long_texts: Literal["window", "truncate"] = "window",
         symmetric: bool = False,
+        missing: Literal["error", "empty"] = "error",
         memory: str | os.PathLike[str] | joblib.Memory | None = None,
         max_length: int = 128,
         trainable_layers: int | Literal["all", "auto"] | None = None,
@@ -134,6 +137,7 @@ class TransferTextVectorizer(
         self.normalize = normalize
         self.long_texts = long_texts
         self.symmetric = symmetric
+        self.missing = missing
         self.memory = memory
 
     def __sklearn_tags__(self) -> Tags:
@@ -215,13 +219,41 @@ class TransferTextVectorizer(
         ndarray of shape (n_samples, n_features), float32
             As many as the encoder's states have, or three times as many (``"concat"``).
         """
-        return in_parts(self._transform, X)
+        return in_parts(self._transform, X, self.n_features_in_)
 
     def _transform(self, X: Any) -> NDArray[np.float32]:
         texts = self._check_rows(X, reset=False)
         # Stored in `memory`, for searches over later steps of a pipeline.
         features = self._predictor().features(texts, writes=True)
         return to_unit_length(features) if self.normalize else features
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Names of the features: those of the columns of texts, numbered.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Only checked.
+
+        Returns
+        -------
+        ndarray of str objects, shape (n_features,)
+            ``"title_0"``, ``"title_1"``, and so on for the column "title"; names of several columns
+            are joined. Without names, ``"transfertextvectorizer0"`` and so on.
+        """
+        names: NDArray[np.object_] = super().get_feature_names_out(input_features)
+        if self.input_name_ is None:
+            return names
+        numbered = [f"{self.input_name_}_{number}" for number in range(len(names))]
+        return np.array(numbered, dtype=object)
+
+    def _remember_columns(self, X: Any, n_columns: int) -> None:
+        super()._remember_columns(X, n_columns)
+        names = getattr(self, "feature_names_in_", None)
+        if names is None:  # a Series
+            name = getattr(X, "name", None)
+            names = [name] if isinstance(name, str) else []
+        self.input_name_ = "_".join(names) or None
 
     @property
     def _n_features_out(self) -> int:
@@ -261,7 +293,7 @@ class TransferTextVectorizer(
         self._adopt(attributes, X, n_columns)
 
     def _row_format(self) -> RowFormat:
-        return TextFormat(self.long_texts, self.symmetric)
+        return TextFormat(self.long_texts, self.symmetric, self.missing)
 
     def _served_output(self) -> Output:
         return {

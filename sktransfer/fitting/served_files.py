@@ -20,6 +20,7 @@ class Reading(TypedDict):
     max_length: int
     long_texts: Literal["window", "truncate"]
     symmetric: bool
+    missing: Literal["error", "empty"]
     prompt: str
     pad_id: int
     special_tokens: bool

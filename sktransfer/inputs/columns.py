@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import narwhals as nw
 import numpy as np
@@ -13,7 +13,9 @@ from sktransfer.inputs.texts import check_texts
 from sktransfer.inputs.tokens import Tokenizer, content_ids
 
 
-def check_columns(X: Any, *, name: str = "X") -> list[str] | list[tuple[str, ...]]:
+def check_columns(
+    X: Any, *, name: str = "X", missing: Literal["error", "empty"] = "error"
+) -> list[str] | list[tuple[str, ...]]:
     """Rows of one or more texts, or an error that names row and column.
 
     Parameters
@@ -23,6 +25,8 @@ def check_columns(X: Any, *, name: str = "X") -> list[str] | list[tuple[str, ...
         a list of equally long lists or tuples of texts.
     name : str, default="X"
         What error messages call `X`.
+    missing : {"error", "empty"}, default="error"
+        Whether None, NaN and NA are errors or empty texts.
 
     Returns
     -------
@@ -42,11 +46,16 @@ def check_columns(X: Any, *, name: str = "X") -> list[str] | list[tuple[str, ...
     """
     columns = split_columns(X, name)
     if columns is None:
-        return check_texts(X, name=name)
-    checked = [
-        check_texts(column, name=f"{name}, column {number}")
-        for number, column in enumerate(columns)
-    ]
+        return check_texts(X, name=name, missing=missing)
+    checked = []
+    for number, column in enumerate(columns):
+        try:
+            checked.append(check_texts(column, name=f"{name}, column {number}", missing=missing))
+        except TypeError as error:
+            raise TypeError(
+                f"{error} For text beside numbers, use a ColumnTransformer, with a "
+                "TransferTextVectorizer for each column of texts."
+            ) from error
     return list(zip(*checked, strict=True))
 
 

@@ -49,10 +49,13 @@ class TextFormat:
         How single texts longer than `max_length` are read.
     symmetric : bool, default=False
         Whether rows of several texts are read in both orders.
+    missing : {"error", "empty"}, default="error"
+        Whether missing texts are errors or empty texts.
     """
 
     long_texts: Literal["window", "truncate"] = "window"
     symmetric: bool = False
+    missing: Literal["error", "empty"] = "error"
 
     cut_message: ClassVar[str] = (
         "{n} texts are longer than max_length={max_length} tokens and were cut; "
@@ -66,7 +69,7 @@ class TextFormat:
 
     def check(self, X: Any, *, name: str = "X") -> Sequence[Row]:
         """Texts, or tuples of texts where `X` has several columns."""
-        rows = check_columns(X, name=name)
+        rows = check_columns(X, name=name, missing=self.missing)
         if self.symmetric and self.n_columns(rows) == 1:
             raise ValueError(
                 f"symmetric=True needs rows of several texts, got one column of {name}."

@@ -1,7 +1,7 @@
 """One column of texts, from any container."""
 
 from collections.abc import Iterable, Mapping, Set
-from typing import Any
+from typing import Any, Literal
 
 import narwhals as nw
 import numpy as np
@@ -11,7 +11,13 @@ from scipy.sparse import issparse
 Row = str | tuple[str | None, ...]
 
 
-def check_texts(X: object, *, name: str = "X", item: str = "Row") -> list[str]:
+def check_texts(
+    X: object,
+    *,
+    name: str = "X",
+    item: str = "Row",
+    missing: Literal["error", "empty"] = "error",
+) -> list[str]:
     """Turn one column of texts into a list of ``str``, or raise an error that names the row.
 
     Parameters
@@ -23,6 +29,8 @@ def check_texts(X: object, *, name: str = "X", item: str = "Row") -> list[str]:
         What error messages call ``X``.
     item : str, default="Row"
         What error messages call an item of ``X``.
+    missing : {"error", "empty"}, default="error"
+        Whether None, NaN and NA are errors or empty texts.
 
     Returns
     -------
@@ -53,6 +61,8 @@ def check_texts(X: object, *, name: str = "X", item: str = "Row") -> list[str]:
         raise ValueError(
             f"Found array with 0 sample(s) (shape=(0,)) while a minimum of 1 is required by {name}."
         )
+    if missing == "empty":
+        rows = ["" if is_missing(row) else row for row in rows]
     if set(map(type, rows)) != {str}:
         rows = [
             row if type(row) is str else _to_str(row, f"{item} {index} of {name}")
@@ -157,7 +167,8 @@ def _to_str(row: Any, place: str) -> str:
     kind = type(row).__name__
     if is_missing(row):
         raise ValueError(
-            f'{place} is missing ({row}); fill missing texts, for example with "", or drop them.'
+            f'{place} is missing ({row}); fill missing texts, for example with "", or drop them '
+            "(the classifier, the regressor and the vectorizer take missing='empty')."
         )
     if isinstance(row, (bytes, bytearray)):
         raise TypeError(f'{place} is {kind}, not str; decode it first: row.decode("utf-8").')

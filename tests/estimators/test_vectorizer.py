@@ -275,8 +275,54 @@ def test_beside_numbers(make, column):
     assert len(transformer.get_feature_names_out()) == 33
     model = make_pipeline(transformer, LogisticRegression(C=10)).fit(frame, LABELS)
     assert model.score(frame, LABELS) > 0.8
+    names = transformer.get_feature_names_out()
+    prefix = "text_title" if len(column) == 2 else "text"
+    assert names[0] == f"transfertextvectorizer__{prefix}_0"
     table = transformer.set_output(transform="pandas").fit_transform(frame, LABELS)
     assert table.shape == (40, 33)
+    assert list(table.columns) == list(names)
+
+
+@pytest.mark.parametrize(
+    ("X", "name"),
+    [
+        (pd.Series(TEXTS, name="text"), "text_0"),
+        (pl.Series("text", TEXTS), "text_0"),
+        (pd.DataFrame({"text": TEXTS}), "text_0"),
+        (pd.Series(TEXTS), "transfertextvectorizer0"),
+        (pd.Series(TEXTS, name=3), "transfertextvectorizer0"),
+        (TEXTS, "transfertextvectorizer0"),
+    ],
+    ids=["pandas", "polars", "frame", "without a name", "numbered", "list"],
+)
+def test_features_are_named_after_their_column(make, X, name):
+    assert make().fit(X).get_feature_names_out()[0] == name
+
+
+def test_text_beside_numbers_without_a_column_transformer(make):
+    frame = pd.DataFrame({"text": TEXTS, "length": np.arange(40)})
+    with pytest.raises(TypeError, match=r"column 1 is of type int, .* use a ColumnTransformer"):
+        make().fit(frame)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA], ids=str)
+def test_missing_texts(make, missing):
+    texts = [missing, *TEXTS[1:]]
+    with pytest.raises(ValueError, match=r"Row 0 of X is missing .* missing='empty'"):
+        make().fit(texts)
+    vectorizer = make(missing="empty").fit(texts)
+    assert_array_equal(vectorizer.transform(texts), vectorizer.transform(["", *TEXTS[1:]]))
+    pairs = [("a", missing), ("a", "b")]
+    filled = [("a", ""), ("a", "b")]
+    vectorizer.fit(pairs)
+    assert_array_equal(vectorizer.transform(pairs), vectorizer.transform(filled))
+
+
+def test_an_empty_stream(make):
+    vectorizer = make().fit(TEXTS)
+    assert vectorizer.transform(iter([])).shape == (0, 32)
+    pairs = make().fit(list(zip(TEXTS, TEXTS, strict=True)))
+    assert pairs.transform(iter([])).shape == (0, 32)
 
 
 def test_copies_of_the_estimator(make):

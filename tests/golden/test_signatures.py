@@ -14,7 +14,10 @@ def signature_of(name: str) -> str:
     """Names, kinds and defaults of the parameters, without their types."""
     owner, _, last = name.rpartition(".")
     room, _, kind = owner.rpartition(".")
-    modules = ("sktransfer", "sktransfer.datasets", "sktransfer.encoders", "sktransfer.runtime")
+    modules = (
+        *("sktransfer", "sktransfer.datasets", "sktransfer.encoders", "sktransfer.inspection"),
+        *("sktransfer.runtime", "sktransfer.serving"),
+    )
     if owner in modules:
         value = getattr(importlib.import_module(owner), last)
     else:

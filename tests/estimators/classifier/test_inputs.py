@@ -230,3 +230,25 @@ def test_every_parameter_is_checked():
         TransferTextClassifier().get_params()
     )
     assert set(TransferTextClassifier().get_params()) == {name for name, _ in BAD_PARAMETERS}
+
+
+def test_an_empty_stream(fitted):
+    assert fitted.predict(iter([])).shape == (0,)
+    assert fitted.predict(iter([])).dtype == fitted.predict(NEW_TEXTS).dtype
+    assert fitted.predict_proba(iter([])).shape == (0, len(fitted.classes_))
+    with pytest.raises(ValueError, match="0 sample"):
+        fitted.predict([])
+
+
+def test_missing_texts(make):
+    texts = [None, *TEXTS[1:]]
+    classifier = make().set_params(missing="empty").fit(texts, LABELS)
+    filled = make().fit(["", *TEXTS[1:]], LABELS)
+    assert_array_equal(classifier.predict_proba([None]), filled.predict_proba([""]))
+    with pytest.raises(ValueError, match="missing"):
+        make().set_params(missing="drop").fit(TEXTS, LABELS)
+
+
+def test_a_frame_for_what_was_fitted_on_a_list(fitted):
+    frame = pd.DataFrame({"text": NEW_TEXTS})
+    assert_array_equal(fitted.predict_proba(frame), fitted.predict_proba(NEW_TEXTS))
