@@ -4,6 +4,7 @@ from sktransfer.encoders.awd_lstm import BidirectionalLSTMEncoder, LSTMEncoder, 
 from sktransfer.encoders.checks import SAVED_MARK
 from sktransfer.encoders.from_scratch import new_transformer
 from sktransfer.encoders.handle import EncoderHandle
+from sktransfer.encoders.hub import HubError, download_estimator, upload
 from sktransfer.encoders.lm_heads import new_lm_head
 from sktransfer.encoders.menu import DEFAULT_ENCODER, EncoderDescription
 from sktransfer.encoders.resolve import available_encoders, resolve_encoder
@@ -28,12 +29,14 @@ __all__ = [
     "EncoderDescription",
     "EncoderHandle",
     "FastTokenizer",
+    "HubError",
     "LSTMEncoder",
     "SentenceSettings",
     "SplitEncoder",
     "Tokenizer",
     "available_encoders",
     "check_seal",
+    "download_estimator",
     "encoder_folder",
     "new_lm_head",
     "new_lstm",
@@ -41,4 +44,5 @@ __all__ = [
     "resolve_encoder",
     "saved_encoder",
     "seal_folder",
+    "upload",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -74,26 +76,65 @@ def download(repo_id: str, revision: str = "") -> Path:
     Path
         The folder of the checkpoint.
     """
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    return _download(repo_id, revision, _wanted)
 
-    # The client's own base of connection errors: httpx, or what took its place.
-    http_error: type[Exception] = HfHubHTTPError.__bases__[0]
-    try:
+
+def download_estimator(repo_id: str, revision: str = "") -> Path:
+    """Fetch a saved estimator into the cache; the folder of it."""
+    return _download(repo_id, revision, _estimator_files)
+
+
+def upload(
+    folder: Path, repo_id: str, *, private: bool | None, token: str | None, message: str
+) -> str:
+    """Upload the files of a folder to a repository of the hub; the URL of the commit."""
+    from huggingface_hub import HfApi
+
+    with _explained():
+        api = HfApi(token=token)
+        created = api.create_repo(repo_id, private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=created.repo_id, folder_path=folder, commit_message=message
+        )
+    return str(commit.commit_url)
+
+
+def _download(repo_id: str, revision: str, wanted: Callable[[list[str]], list[str]]) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+
+    with _explained():
         # One short question first: the downloads of the hub's client retry for minutes.
         info = HfApi().model_info(repo_id, revision=revision or None, timeout=TIMEOUT_SECONDS)
         names = [sibling.rfilename for sibling in info.siblings or []]
         folder = snapshot_download(
             repo_id,
             revision=revision or None,
-            allow_patterns=_wanted(names),
+            allow_patterns=wanted(names),
             etag_timeout=TIMEOUT_SECONDS,
         )
+    return Path(folder)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn errors of the hub's client into a `HubError`."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    # The client's own base of connection errors: httpx, or what took its place.
+    http_error: type[Exception] = HfHubHTTPError.__bases__[0]
+    try:
+        yield
     except HFValidationError as error:
         raise HubError("the hub does not allow this name") from error
     except (OSError, http_error) as error:
         raise HubError(_reason(error)) from error
-    return Path(folder)
+
+
+def _estimator_files(names: list[str]) -> list[str]:
+    if "estimator.json" not in names:
+        raise HubError("its repository has no estimator.json")
+    # All that its digests are of.
+    return [name for name in names if not name.startswith(".")]
 
 
 def _wanted(names: list[str]) -> list[str]:

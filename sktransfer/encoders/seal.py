@@ -8,10 +8,12 @@ from pathlib import Path
 from sktransfer.encoders.digests import file_digest
 
 SEAL_FILE = "digests.json"
+# A model card is for its author to complete.
+_UNSEALED = (SEAL_FILE, "README.md")
 
 
 def seal_folder(folder: Path) -> None:
-    """Write the digests of all other files in `folder`."""
+    """Write the digests of the files in `folder`."""
     digests = {name: file_digest(path) for name, path in _files(folder).items()}
     (folder / SEAL_FILE).write_text(json.dumps(digests, indent=1, sort_keys=True) + "\n", "utf-8")
 
@@ -43,6 +45,6 @@ def check_seal(folder: Path, *, is_needed: bool = False) -> None:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """All other files by their names below `folder`."""
+    """Files with a digest, by their names below `folder`."""
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
-    return {name: path for name, path in files.items() if path.is_file() and name != SEAL_FILE}
+    return {name: path for name, path in files.items() if path.is_file() and name not in _UNSEALED}

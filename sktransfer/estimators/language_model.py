@@ -444,7 +444,11 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
         )
 
     def save(
-        self, folder: str | os.PathLike[str], *, weights: Literal["auto", "full"] = "full"
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        weights: Literal["auto", "full"] = "full",
+        dtype: Literal["float32", "float16", "bfloat16"] = "float32",
     ) -> None:
         """Write the fitted model to a folder, without pickle.
 
@@ -456,8 +460,10 @@ class LanguageModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEncod
             Made if it is not there; must be empty or hold a saved estimator.
         weights : {"auto", "full"}, default="full"
             As in the other estimators.
+        dtype : {"float32", "float16", "bfloat16"}, default="float32"
+            As in the other estimators.
         """
-        super().save(folder, weights=weights)
+        super().save(folder, weights=weights, dtype=dtype)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sktransfer.encoders import EncoderHandle, check_seal, resolve_encoder
+from sktransfer.encoders import (
+    EncoderHandle,
+    HubError,
+    check_seal,
+    download_estimator,
+    resolve_encoder,
+)
 from sktransfer.estimators.saving import (
     ARRAYS,
     DOCUMENT,
@@ -22,17 +29,21 @@ from sktransfer.fitting.plain_state import from_plain
 from sktransfer.fitting.saving import MissingEncoderError, read_arrays, read_network
 from sktransfer.runtime import usual_numerics
 
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
 
 @usual_numerics()
-def load(folder: str | os.PathLike[str]) -> Any:
-    """Load an estimator that its method `save` wrote.
+def load(folder: str | os.PathLike[str], *, revision: str | None = None) -> Any:
+    """Load an estimator that its method `save` wrote, or `push_to_hub` uploaded.
 
     Nothing in the folder can run code.
 
     Parameters
     ----------
     folder : str or path-like
-        What `save` was given.
+        What `save` was given, or a repository of the Hugging Face hub such as ``"owner/name"``.
+    revision : str, default=None
+        Commit, tag or branch of a repository; None is the main branch.
 
     Returns
     -------
@@ -42,8 +53,9 @@ def load(folder: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ValueError
-        If the folder is damaged, was written by a newer version or by something else, or refers to
-        pretrained weights that are not on this machine and cannot be downloaded.
+        If there is no such folder or repository, or if it is damaged, was written by a newer
+        version or by something else, or refers to pretrained weights that are not on this machine
+        and cannot be downloaded.
 
     Warns
     -----
@@ -57,7 +69,7 @@ def load(folder: str | os.PathLike[str]) -> Any:
     >>> classifier.save("my-classifier")  # doctest: +SKIP
     >>> sktransfer.load("my-classifier").predict(["a text"])  # doctest: +SKIP
     """
-    folder = Path(folder).expanduser()
+    folder = _local(folder, revision)
     document = _read_document(folder)
     name = document.get("estimator")
     if name not in ESTIMATORS:
@@ -81,6 +93,25 @@ def load(folder: str | os.PathLike[str]) -> Any:
     model.encoder.set_chunk_length(estimator.max_length)
     vars(estimator).update(fitted | {"model_": model, "tokenizer_": tokenizer})
     return estimator
+
+
+def _local(folder: str | os.PathLike[str], revision: str | None) -> Path:
+    """`folder`, or that of a downloaded repository."""
+    path = Path(folder).expanduser()
+    is_repository = isinstance(folder, str) and _REPOSITORY.fullmatch(folder) and not path.exists()
+    if not is_repository:
+        if revision is not None:
+            raise ValueError(
+                f"revision={revision!r} is for repositories, and {folder} is a folder."
+            )
+        return path
+    try:
+        return download_estimator(str(folder), revision or "")
+    except HubError as error:
+        raise ValueError(
+            f"folder={folder!r} is not a folder, and as a repository of the Hugging Face hub it "
+            f"cannot be loaded: {error}."
+        ) from error
 
 
 def _read_document(folder: Path) -> dict[str, Any]:

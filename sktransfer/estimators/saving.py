@@ -38,7 +38,9 @@ ESTIMATORS = {
 _NETWORK = ("model_", "tokenizer_")
 
 
-def write_estimator(estimator: Any, folder: Path, weights: Literal["auto", "full"]) -> None:
+def write_estimator(
+    estimator: Any, folder: Path, weights: Literal["auto", "full"], dtype: str
+) -> None:
     """Write a fitted `estimator` to `folder`, as a whole."""
     if not type(estimator).__module__.startswith("sktransfer."):
         raise TypeError(
@@ -62,7 +64,7 @@ def write_estimator(estimator: Any, folder: Path, weights: Literal["auto", "full
         if is_fitted(name)
     }
     network = saved_network(
-        estimator.model_, estimator.tokenizer_, base, estimator._sentence_settings(), folder
+        estimator.model_, estimator.tokenizer_, base, estimator._sentence_settings(), folder, dtype
     )
     with network as (new, described, tensors):
         document = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ def saved_network(
     base: EncoderHandle | None,
     settings: SentenceSettings,
     folder: Path,
+    dtype: str = "float32",
 ) -> Iterator[tuple[Path, dict[str, Any], dict[str, Tensor]]]:
     """Put a saved network in the place of `folder`, with what the block adds to it.
 
@@ -54,6 +56,8 @@ def saved_network(
         Pooling and prompt of the encoder.
     folder : Path
         New, empty, or written here before.
+    dtype : str, default="float32"
+        Precision in which the weights of the encoder are kept.
 
     Yields
     ------
@@ -65,12 +69,21 @@ def saved_network(
         Weights that are not in an encoder of the folder.
     """
     document, tensors = _described(model, tokenizer, base)
+    precision = getattr(torch, dtype)
     if document["encoder"] is None:
-        with saved_encoder(model.encoder, unprompted(tokenizer), settings, folder) as new:
+        encoder = model.encoder
+        if precision is not torch.float32:
+            encoder = copy.deepcopy(encoder).to(precision)
+        with saved_encoder(encoder, unprompted(tokenizer), settings, folder) as new:
             yield new, document, tensors
         return
+    is_head = f"{_PREFIX}head."
+    kept = {
+        name: value if name.startswith(is_head) else value.to(precision)
+        for name, value in tensors.items()
+    }
     with encoder_folder(folder) as new:
-        yield new, document, tensors
+        yield new, document, kept
 
 
 def network_files(

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -237,7 +238,7 @@ def test_a_damaged_folder_is_refused_in_one_line(named_encoder, tmp_path):
     fitted = TransferTextClassifier(named_encoder, **FAST, trainable_layers=1).fit(TEXTS, LABELS)
     fitted.save(tmp_path / "whole")
     rng = np.random.default_rng(0)
-    names = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    names = sorted(path.name for path in (tmp_path / "whole").iterdir() if path.suffix != ".md")
     for number in range(50):
         folder = tmp_path / f"damaged {number}"
         shutil.copytree(tmp_path / "whole", folder)
@@ -253,6 +254,93 @@ def test_a_damaged_folder_is_refused_in_one_line(named_encoder, tmp_path):
         with pytest.raises(ValueError, match=f"damaged {number}") as caught:
             sktransfer.load(folder)
         assert "\n" not in str(caught.value)
+
+
+def test_the_model_card_is_for_the_author(named_encoder, tmp_path):
+    fitted = TransferTextClassifier(named_encoder, max_epochs=0).fit(TEXTS, LABELS)
+    fitted.save(tmp_path / "saved")
+    (tmp_path / "saved" / "README.md").write_text("# Mine")
+    sktransfer.load(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("weights", ["auto", "full"])
+def test_half_precision(named_encoder, tmp_path, weights):
+    fitted = TransferTextClassifier(named_encoder, **FAST).fit(TEXTS, LABELS)
+    expected = fitted.predict_proba(NEW)
+    for dtype, tolerance in (("float32", 0), ("float16", 2e-3), ("bfloat16", 2e-2)):
+        fitted.save(tmp_path / dtype, weights=weights, dtype=dtype)
+        again = sktransfer.load(tmp_path / dtype)
+        assert next(again.model_.parameters()).dtype == next(fitted.model_.parameters()).dtype
+        np.testing.assert_allclose(again.predict_proba(NEW), expected, atol=tolerance)
+        again.set_params(warm_start=True).fit(TEXTS, LABELS)
+    assert size_of(tmp_path / "float16") < 0.7 * size_of(tmp_path / "float32")
+    np.testing.assert_array_equal(fitted.predict_proba(NEW), expected)
+    with pytest.raises(ValueError, match="dtype must be 'float32', 'float16' or 'bfloat16'"):
+        fitted.save(tmp_path / "int8", dtype="int8")
+
+
+@pytest.fixture
+def stand_in_hub(tmp_path, monkeypatch):
+    """The hub's client with folders in the place of repositories."""
+    root = tmp_path / "hub"
+
+    class Api:
+        def __init__(self, token=None):
+            self.token = token
+
+        def create_repo(self, repo_id, *, private, exist_ok):
+            if repo_id.startswith("others/"):
+                raise OSError("forbidden")
+            (root / repo_id).mkdir(parents=True, exist_ok=exist_ok)
+            return SimpleNamespace(repo_id=repo_id)
+
+        def upload_folder(self, *, repo_id, folder_path, commit_message):
+            shutil.copytree(folder_path, root / repo_id, dirs_exist_ok=True)
+            (root / repo_id / ".gitattributes").write_text("* text")
+            return SimpleNamespace(commit_url=f"https://hub/{repo_id}/commit/1")
+
+        def model_info(self, repo_id, *, revision, timeout):
+            if not (root / repo_id).is_dir():
+                raise OSError("unknown")
+            names = [path.relative_to(root / repo_id) for path in (root / repo_id).rglob("*")]
+            return SimpleNamespace(siblings=[SimpleNamespace(rfilename=str(n)) for n in names])
+
+    def snapshot_download(repo_id, *, revision, allow_patterns, etag_timeout):
+        target = tmp_path / "cache" / repo_id
+        for name in allow_patterns:
+            source = root / repo_id / name
+            if source.is_file():
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, target / name)
+        return str(target)
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    return root
+
+
+@pytest.mark.parametrize("weights", ["auto", "full"])
+def test_through_the_hub(named_encoder, stand_in_hub, weights):
+    fitted = TransferTextClassifier(named_encoder, **FAST).fit(TEXTS, LABELS)
+    url = fitted.push_to_hub("owner/name", weights=weights)
+    assert url == "https://hub/owner/name/commit/1"
+    again = sktransfer.load("owner/name")
+    np.testing.assert_array_equal(again.predict_proba(NEW), fitted.predict_proba(NEW))
+    sktransfer.load("owner/name", revision="main")
+
+
+def test_what_the_hub_refuses(named_encoder, stand_in_hub, tmp_path):
+    fitted = TransferTextClassifier(named_encoder, max_epochs=0).fit(TEXTS, LABELS)
+    with pytest.raises(ValueError, match="repo_id='others/name' cannot be uploaded: "):
+        fitted.push_to_hub("others/name")
+    with pytest.raises(ValueError, match="'owner/nothing' is not a folder, and as a repository"):
+        sktransfer.load("owner/nothing")
+    (stand_in_hub / "owner" / "other").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"its repository has no estimator\.json"):
+        sktransfer.load("owner/other")
+    fitted.save(tmp_path / "saved")
+    with pytest.raises(ValueError, match="revision='v1' is for repositories"):
+        sktransfer.load(tmp_path / "saved", revision="v1")
 
 
 def test_other_versions_warn(named_encoder, tmp_path):
