@@ -1,7 +1,8 @@
 """Do the words that `word_importances` names decide? Deletion curves on three sets.
 
 The most important words of a test text are deleted one after the other, and so are random ones; the
-probability of the label that was predicted for the whole text should fall faster for the first.
+probability of the label that was predicted for the whole text should fall faster for the first. The
+order "importance" is that by occlusion.
 
     python benchmarks/deletion.py
 """
@@ -33,7 +34,7 @@ def deleted(one: WordImportances, order: Any, n_words: int) -> str:
 
 
 def curves(name: str, seed: int) -> list[dict[str, Any]]:
-    """Mean probability of the predicted label by the number of words deleted, in both orders."""
+    """Mean probability of the predicted label by the number of words deleted, in each order."""
     train, test = (
         _data.draw(name, "64", seed),
         _data.sample(_data.load(name, "test"), name, N_TEXTS),
@@ -42,8 +43,12 @@ def curves(name: str, seed: int) -> list[dict[str, Any]]:
     explained = [one for one in word_importances(classifier, test.texts) if len(one.words) > 1]
     targets = [classifier.classes_.tolist().index(one.target) for one in explained]
     rng = np.random.default_rng(seed)
+    by_gradient = word_importances(
+        classifier, [one.texts[0] for one in explained], method="gradient"
+    )
     orders = {
         "importance": [np.argsort(-one.importances, kind="stable") for one in explained],
+        "gradient": [np.argsort(-one.importances, kind="stable") for one in by_gradient],
         "random": [rng.permutation(len(one.words)) for one in explained],
     }
     rows = []

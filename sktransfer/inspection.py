@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from sktransfer.estimators.classifier import TransferTextClassifier
 from sktransfer.estimators.regressor import TransferTextRegressor
 from sktransfer.estimators.text import BaseTextEstimator
+from sktransfer.fitting.saliency import token_importances
 from sktransfer.inputs import Row
 from sktransfer.runtime import usual_numerics
 
@@ -66,12 +67,16 @@ def word_importances(
     X: Any,
     target: Any = None,
     *,
+    method: Literal["occlusion", "gradient"] = "occlusion",
     max_variants: int = 256,
 ) -> list[WordImportances]:
-    """Importance of each word for the score of a label, by occlusion.
+    """Importance of each word for the score of a label.
 
-    The importance of a word is the difference that it makes: the score of the whole text minus
-    that of the text without the word [1]_. The score is the logit of the label minus the mean of
+    By occlusion, the importance of a word is the difference that it makes: the score of the whole
+    text minus that of the text without the word [1]_. By the gradient, it is the sum over its
+    tokens of the integrated gradients of the network's score, on the way from a text of mask tokens
+    to the text [2]_: 16 passes with their gradients per text, instead of one per word. What the
+    TF-IDF model adds is always by occlusion. The score is the logit of the label minus the mean of
     those of the other labels (multilabel targets: the logit of the label; regression: the
     prediction), so that the importances by the network and by the TF-IDF model add up.
 
@@ -84,6 +89,9 @@ def word_importances(
     target : object, default=None
         The label to explain; of multilabel targets and of several outputs its number. None is the
         predicted label of each row, of multilabel targets the most probable one.
+    method : {"occlusion", "gradient"}, default="occlusion"
+        How the network's part is found. Words beyond the length to which a text is cut have no
+        gradient. Recurrent encoders have none.
     max_variants : int, default=256
         Most variants of a text that are scored. In a text of more words, neighboring words are left
         out together, and share their importance equally.
@@ -105,6 +113,8 @@ def word_importances(
     .. [1] Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014,
        arXiv:1311.2901; for words Li et al., "Understanding Neural Networks through Representation
        Erasure", 2016, arXiv:1612.08220.
+    .. [2] Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017,
+       arXiv:1703.01365.
 
     Examples
     --------
@@ -125,10 +135,12 @@ def word_importances(
     check_is_fitted(estimator)
     if max_variants < 1:
         raise ValueError(f"max_variants must be at least 1, got {max_variants!r}.")
+    if method not in ("occlusion", "gradient"):
+        raise ValueError(f"method must be 'occlusion' or 'gradient', got {method!r}.")
     rows = estimator._check_rows(X, reset=False)
     outputs = _outputs(estimator, rows, target)
     return [
-        _explained(estimator, row, output, label, max_variants)
+        _explained(estimator, row, output, label, max_variants, method)
         for row, (output, label) in zip(rows, outputs, strict=True)
     ]
 
@@ -164,13 +176,14 @@ class WordImportanceDisplay:
         X: Any,
         target: Any = None,
         *,
+        method: Literal["occlusion", "gradient"] = "occlusion",
         max_variants: int = 256,
     ) -> Self:
         """Explain the predictions of an estimator.
 
         Parameters
         ----------
-        estimator, X, target, max_variants
+        estimator, X, target, method, max_variants
             As in `word_importances`.
 
         Returns
@@ -178,7 +191,7 @@ class WordImportanceDisplay:
         WordImportanceDisplay
             Shows colored texts in a notebook; `plot` draws bars, `to_terminal` colors text.
         """
-        return cls(word_importances(estimator, X, target, max_variants=max_variants))
+        return cls(word_importances(estimator, X, target, method=method, max_variants=max_variants))
 
     def plot(self, ax: Any = None, *, row: int = 0, n_words: int = 12) -> Self:
         """Draw the most important words of a row as bars, by network and TF-IDF model.
@@ -276,7 +289,12 @@ def _outputs(
 
 
 def _explained(
-    estimator: BaseTextEstimator, row: Row, output: int, label: Any, max_variants: int
+    estimator: BaseTextEstimator,
+    row: Row,
+    output: int,
+    label: Any,
+    max_variants: int,
+    method: Literal["occlusion", "gradient"],
 ) -> WordImportances:
     texts = (row,) if isinstance(row, str) else cast(tuple[str, ...], tuple(row))
     found = [
@@ -284,27 +302,65 @@ def _explained(
     ]
     places = np.array(found, dtype=np.int64).reshape(-1, 3)
     groups = np.array_split(np.arange(len(places)), min(len(places), max_variants) or 1)
-    variants = [_without(texts, places[group]) for group in groups if len(group)]
-    predictor = estimator._predictor()
-    network, lexical = predictor.parts([row, *(v if len(texts) > 1 else v[0] for v in variants)])
-    margins = _margin(estimator, predictor.blend(network, lexical), output)
-    # What is left of the difference if the TF-IDF model still sees the whole text.
-    whole = None if lexical is None else np.repeat(lexical[:1], len(network), axis=0)
-    of_network = _margin(estimator, predictor.blend(network, whole), output)
-    shares = np.zeros((2, len(places)))
-    for variant, group in enumerate((group for group in groups if len(group)), start=1):
-        by_network = of_network[0] - of_network[variant]
-        by_lexical = margins[0] - margins[variant] - by_network
-        shares[:, group] = np.array([[by_network], [by_lexical]]) / len(group)
+    groups = [group for group in groups if len(group)]
+    left = [_without(texts, places[group]) for group in groups]
+    variants: list[Row] = [row, *(texts if len(texts) > 1 else texts[0] for texts in left)]
+    if method == "gradient":
+        network, lexical = _by_gradient(estimator, variants, places, output)
+    else:
+        network, lexical = _by_occlusion(estimator, variants, output)
+        network = _shared(network, groups)
     return WordImportances(
         texts=texts,
         target=label,
         words=[texts[column][start:stop] for column, start, stop in places.tolist()],
         columns=places[:, 0],
         spans=places[:, 1:],
-        network=shares[0],
-        lexical=shares[1],
+        network=network,
+        lexical=_shared(lexical, groups),
     )
+
+
+def _by_occlusion(
+    estimator: BaseTextEstimator, variants: list[Row], output: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Difference of each variant, after the first, from it: by the network and by TF-IDF."""
+    predictor = estimator._predictor()
+    network, lexical = predictor.parts(variants)
+    margins = _margin(estimator, predictor.blend(network, lexical), output)
+    # What is left of the difference if the TF-IDF model still sees the whole text.
+    whole = None if lexical is None else np.repeat(lexical[:1], len(network), axis=0)
+    of_network = _margin(estimator, predictor.blend(network, whole), output)
+    by_network = of_network[0] - of_network[1:]
+    return by_network, margins[0] - margins[1:] - by_network
+
+
+def _by_gradient(
+    estimator: BaseTextEstimator, variants: list[Row], places: NDArray[np.int64], output: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Importance of each word by the network, and difference of each variant by TF-IDF."""
+    predictor = estimator._predictor()
+    # The explained score is an affine function of the network's scores and of the lexical ones.
+    n_outputs = estimator.task_.n_outputs
+    units = np.vstack([np.zeros(n_outputs), np.eye(n_outputs)]).astype(np.float32)
+    zeros = None if predictor.lexical is None else np.zeros_like(units)
+    margins = _margin(estimator, predictor.blend(units, zeros), output)
+    tokens = token_importances(predictor, variants[0], margins[1:] - margins[0])
+    network = np.zeros(len(places))
+    for column, start, stop, importance in tokens:
+        is_of = (places[:, 0] == column) & (places[:, 1] < stop) & (places[:, 2] > start)
+        network[is_of] += importance
+    if predictor.lexical is None:
+        return network, np.zeros(len(variants) - 1)
+    lexical = predictor.lexical.scores(variants)
+    scores = _margin(estimator, predictor.blend(np.zeros_like(lexical), lexical), output)
+    return network, scores[0] - scores[1:]
+
+
+def _shared(values: NDArray[np.float64], groups: list[NDArray[np.intp]]) -> NDArray[np.float64]:
+    """Value of each word of the groups, whose words share it equally."""
+    sizes = np.array([len(group) for group in groups], dtype=np.intp)
+    return np.repeat(values / np.maximum(sizes, 1), sizes)
 
 
 def _without(texts: tuple[str, ...], places: NDArray[np.int64]) -> tuple[str, ...]:

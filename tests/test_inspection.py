@@ -1,13 +1,23 @@
 """Importances of words, and how they are shown."""
 
 import re
+import warnings
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+import torch
 from sklearn.exceptions import NotFittedError
 
-from sktransfer import TransferTextClassifier, TransferTextRegressor, TransferTextVectorizer
+from sktransfer import (
+    LanguageModel,
+    TransferTextClassifier,
+    TransferTextRegressor,
+    TransferTextVectorizer,
+)
+from sktransfer.fitting.saliency import _integrated_gradients, _is_content, token_importances
+from sktransfer.inputs import collate_rows
 from sktransfer.inspection import WordImportanceDisplay, word_importances
 from tests._reviews import reviews
 
@@ -154,3 +164,72 @@ def test_minilm_finds_the_deciding_word(minilm):
     good, bad = word_importances(classifier, ["what a wonderful evening", "such a dull afternoon"])
     assert good.words[good.importances.argmax()] == "wonderful"
     assert bad.words[bad.importances.argmax()] == "dull"
+
+
+@pytest.mark.parametrize("text", ["the film was wonderful", "a wonderful film " * 40])
+def test_gradients_add_up_to_the_difference_from_a_masked_text(classifier, text):
+    predictor = classifier._predictor()
+    weights = np.array([-1.0, 1.0])
+    row = predictor.encode([text])
+    values = _integrated_gradients(predictor, row, weights)
+    batch = collate_rows(row, np.arange(1), predictor.tokenizer.pad_id)
+    is_content = _is_content(row, batch)
+    masked = batch.token_ids.masked_fill(is_content, predictor.tokenizer.mask_id)
+    with torch.no_grad():
+        scores = [
+            float((predictor.model(one)[0].double().numpy() * weights).sum())
+            for one in (batch, replace(batch, token_ids=masked))
+        ]
+    assert values.sum() == pytest.approx(scores[0] - scores[1], rel=0.05, abs=0.01)
+    assert not values[~is_content.numpy()].any()
+    tokens = token_importances(predictor, text, weights)
+    _, (spans,) = predictor.tokenizer.encode_spans([text])
+    assert [(start, stop) for _, start, stop, _ in tokens] == [tuple(span) for span in spans]
+    assert all(parameter.grad is None for parameter in predictor.model.parameters())
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("max_length", [16, 128])
+def test_gradients_of_pairs(tiny_encoder, symmetric, max_length):
+    pairs = [(text, "a film about " + text) for text in TEXTS]
+    settings = {"symmetric": symmetric, "max_length": max_length, "lexical_weight": 0}
+    regressor = TransferTextRegressor(tiny_encoder, max_epochs=0, device="cpu", **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # texts that are cut
+        regressor.fit(pairs, np.where(LABELS == "good", 1.0, 0.0))
+        (found,) = word_importances(regressor, pairs[:1], method="gradient")
+    assert found.words == [word for text in pairs[0] for word in re.findall(r"\w+", text)]
+    assert np.isfinite(found.network).all()
+    assert set(found.columns) == {0, 1}
+    assert found.network[found.columns == 1].any()
+    assert (found.network == 0).any() == (max_length == 16)
+
+
+def test_gradients_agree_with_occlusion_on_the_deciding_word(classifier):
+    texts = reviews(20, seed=3)[0]
+    by_gradient = word_importances(classifier, texts, method="gradient")
+    by_occlusion = word_importances(classifier, texts)
+    agreement = []
+    for one, other in zip(by_gradient, by_occlusion, strict=True):
+        assert (one.target, one.words) == (other.target, other.words)
+        np.testing.assert_allclose(one.lexical, other.lexical, atol=1e-5)
+        agreement.append(np.corrcoef(one.network, other.network)[0, 1])
+    assert np.mean(agreement) > 0.3
+
+
+def test_gradients_of_other_encoders(tmp_path):
+    sizes = {"embedding_size": 8, "hidden_size": 8, "n_layers": 1, "max_epochs": 1}
+    lstm = LanguageModel(architecture="awd_lstm", max_length=16, **sizes).fit(TEXTS).encoder_
+    fitted = TransferTextClassifier(lstm, **FAST, max_length=16).fit(TEXTS, LABELS)
+    with pytest.raises(ValueError, match="not there for recurrent encoders"):
+        word_importances(fitted, ["a wonderful film"], method="gradient")
+    with pytest.raises(ValueError, match="method must be 'occlusion' or 'gradient'"):
+        word_importances(fitted, ["a"], method="lime")
+
+
+def test_gradients_of_several_labels_and_of_a_prompt(tiny_encoder):
+    several = np.stack([LABELS == "good", LABELS == "bad"], axis=1).astype(int)
+    several[::7] = 1
+    fitted = TransferTextClassifier(tiny_encoder, prompt="about: ", **FAST).fit(TEXTS, several)
+    (found,) = word_importances(fitted, ["a wonderful film"], 0, method="gradient")
+    assert found.words[found.importances.argmax()] == "wonderful"

@@ -17,7 +17,7 @@ from sktransfer.inputs.answers import (
     whole_letters,
 )
 from sktransfer.inputs.choices import ChoiceFormat
-from sktransfer.inputs.columns import check_columns, encode_columns
+from sktransfer.inputs.columns import check_columns, encode_columns, shorten_longest
 from sktransfer.inputs.fast_tokenizer import FastTokenizer
 from sktransfer.inputs.formats import RowFormat, TextFormat
 from sktransfer.inputs.grouping import epoch_batches, split_by_tokens
@@ -91,6 +91,7 @@ __all__ = [
     "pad_rows",
     "prompt_of",
     "prompted",
+    "shorten_longest",
     "split_by_tokens",
     "unprompted",
     "whole_letters",
