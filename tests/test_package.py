@@ -25,6 +25,7 @@ PUBLIC_NAMES = {
     "compare",
     "datasets",
     "load",
+    "skops_trusted_types",
 }
 
 

@@ -321,6 +321,13 @@ class ModuleSource:
             sha.update(value.reshape(-1).view(torch.uint8).numpy().data)
         return sha.hexdigest()
 
+    def __getstate__(self) -> NoReturn:
+        # Pickle does not ask for it; skops does, and would end the process at the first tensor.
+        raise TypeError(
+            "encoder: a handle to weights in memory has no form in files of skops; save the "
+            "encoder with its method `save`, and give the folder as encoder."
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         from safetensors.torch import save
 

@@ -127,6 +127,13 @@ def test_a_pipeline_in_skops(tiny_encoder: str) -> None:
     assert_array_equal(again.predict_proba(TEXTS), pipeline.predict_proba(TEXTS))
 
 
+def test_a_handle_in_skops_is_an_error(tiny_encoder: str) -> None:
+    sio = pytest.importorskip("skops.io")
+    handle = classifier(tiny_encoder).encoder_
+    with pytest.raises(TypeError, match="a handle to weights in memory has no form in files"):
+        sio.dumps(TransferTextClassifier(handle))
+
+
 @pytest.mark.slow
 def test_mlflow_in_its_default_format(tiny_encoder: str, tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
