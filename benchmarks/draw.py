@@ -104,6 +104,41 @@ def against_frozen(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+def accuracy_by_labels(rows: pd.DataFrame) -> Figure:
+    """Mean accuracy of the sets that every system was run on, and the spread of the draws."""
+    names = {
+        "tfidf": "TF-IDF + logistic regression",
+        "frozen": "frozen features",
+        "setfit": "SetFit",
+        "sktransfer": "sktransfer",
+    }
+    sets = ["sst2", "trec6", "subj", "uci_sentences", "sms_spam"]
+    budgets = {"8": "8 per class", "64": "64 per class", "1500": "1,500"}
+    rows = rows[rows["set"].isin(sets)]
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for number, (system, name) in enumerate(names.items()):
+        own = rows[rows["system"] == system].groupby(["budget", "set"])["accuracy"]
+        table = pd.DataFrame({"mean": own.mean(), "spread": own.std()}).reset_index()
+        known = [b for b in budgets if (table["budget"] == b).sum() == len(sets)]
+        of_budget = table.groupby("budget")[["mean", "spread"]].mean().loc[known]
+        places = [list(budgets).index(budget) + 0.04 * (number - 1.5) for budget in known]
+        axes.errorbar(
+            places,
+            100 * of_budget["mean"],
+            yerr=100 * of_budget["spread"].fillna(0),
+            marker="o",
+            capsize=3,
+            label=name,
+        )
+    axes.set_xticks(range(len(budgets)), budgets.values())
+    axes.set_xlabel("labels")
+    axes.set_ylabel("accuracy, %, mean of five sets")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Plots of the pages.")
     parser.add_argument("--results", type=Path, default=HERE / "results")
@@ -116,6 +151,7 @@ def main() -> None:
         ("where_time_goes", where_time_goes, "where_time_goes.csv"),
         ("growth", growth, "speed.csv"),
         ("against_frozen", against_frozen, "label_budgets.csv"),
+        ("accuracy_by_labels", accuracy_by_labels, "label_budgets.csv"),
     ):
         figure = draw(pd.read_csv(arguments.results / source, dtype={"budget": str}))
         figure.savefig(arguments.images / f"{name}.svg", metadata={"Date": None})

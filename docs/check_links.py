@@ -30,7 +30,8 @@ class _Page(HTMLParser):
 
 def broken_links(site: Path) -> list[str]:
     """Links of all pages of `site` that lead nowhere."""
-    pages = {path.resolve(): _Page(path) for path in site.rglob("*.html")}
+    found = (path for path in site.rglob("*.html") if "_static" not in path.parts)
+    pages = {path.resolve(): _Page(path) for path in found}
     broken = []
     for path, page in pages.items():
         for link in sorted(page.links):

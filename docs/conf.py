@@ -23,6 +23,8 @@ extensions = [
 exclude_patterns = ["_build", "_templates", "examples"]
 templates_path = ["_templates"]
 nitpicky = False
+# `name` in docstrings is a link to the name, where the site has it.
+default_role = "py:obj"
 
 autosummary_generate = True
 autodoc_typehints = "none"

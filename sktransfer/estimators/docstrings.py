@@ -123,7 +123,7 @@ device_ : str
     Device of the last fit.
 n_features_in_ : int
     Number of columns of `X`.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Names of the columns of `X`, if it has any.
 """
 
