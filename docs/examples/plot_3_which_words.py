@@ -29,7 +29,7 @@ reviews = [
     "two hours that I will never get back",
 ]
 for review, probability in zip(reviews, classifier.predict_proba(reviews), strict=True):
-    print(f"{dict(zip(classifier.classes_, probability.round(2), strict=True))}  {review}")
+    print(f"{classifier.classes_[1]} {probability[1]:.2f}  {review}")
 
 # %%
 # In a notebook, the texts are colored: green speaks for the label before the text, red against
@@ -50,8 +50,8 @@ display.plot(row=0)
 plt.show()
 
 # %%
-# Integrated gradients are another way to the network's part. They take the same time however
-# long a text is, and often agree on the words that matter most:
+# Integrated gradients are another way to the network's part. They need the same number of passes
+# however many words a text has, and often agree on the words that matter most:
 
 from sktransfer.inspection import word_importances
 
