@@ -100,9 +100,9 @@ def restored_state(kind: type, state: dict[str, Any]) -> dict[str, Any]:
     ValueError
         If the state is of a newer version, or the encoder that it refers to is not there.
     """
-    signature = inspect.signature(kind)
-    defaults = {name: one.default for name, one in signature.parameters.items()}
-    state = {name: value for name, value in defaults.items() if name not in state} | state
+    parameters = inspect.signature(kind).parameters.values()
+    defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+    state = defaults | state
     if _KEY not in state:
         return state
     saved = state.pop(_KEY)
