@@ -263,9 +263,10 @@ def predicting(
 
     @functools.wraps(method)
     def predict(self: Estimator, /, *args: Params.args, **kwargs: Params.kwargs) -> Result:
-        check_is_fitted(self)
+        fitted = self._copied()  # first: another thread may be adding attributes
+        check_is_fitted(fitted)
         with usual_numerics():
-            return method(self._copied(), *args, **kwargs)
+            return method(fitted, *args, **kwargs)
 
     return predict
 

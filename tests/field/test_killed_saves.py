@@ -275,7 +275,8 @@ def flips(path, n_flips, seed=0):
 
 def test_a_flipped_bit_of_a_saved_model_is_an_error(tmp_path, old):
     old.save(tmp_path / "model")
-    for path in sorted((tmp_path / "model").iterdir()):
+    files = [path for path in (tmp_path / "model").iterdir() if path.name != "README.md"]
+    for path in sorted(files):
         for content in flips(path, 10):
             path.write_bytes(content)
             with pytest.raises(ValueError, match="model"):
