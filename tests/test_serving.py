@@ -108,6 +108,41 @@ def test_a_vectorizer(tiny_encoder: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_int8(tiny_encoder: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    classifier = TransferTextClassifier(tiny_encoder, **SETTINGS).fit(TEXTS, LABELS)
+    classifier.export(tmp_path / "float32")
+    with pytest.warns(UserWarning, match=r"int8: [\d.]+% of the predictions for the 10") as caught:
+        classifier.export(tmp_path / "int8", quantize="int8", X=NEW)
+    assert caught[0].filename == __file__
+    assert "root" not in {record.name for record in caplog.records}
+    served = serving.load(tmp_path / "int8")
+    found, expected = served.predict_proba(NEW), classifier.predict_proba(NEW)
+    assert_allclose(found, expected, atol=0.1)
+    assert np.abs(found - expected).max() > 1e-6
+    same = np.mean(served.predict(NEW) == classifier.predict(NEW))
+    assert f"{same:.1%}" in str(caught[0].message)
+    sizes = [(tmp_path / name / "network.onnx").stat().st_size for name in ("int8", "float32")]
+    assert sizes[0] < sizes[1]
+    vectorizer = TransferTextVectorizer(tiny_encoder).fit(TEXTS)
+    with pytest.warns(UserWarning, match="change by .* of their standard deviation"):
+        vectorizer.export(tmp_path / "vectorizer", quantize="int8", X=NEW)
+    similar = serving.load(tmp_path / "vectorizer").transform(NEW) * vectorizer.transform(NEW)
+    assert similar.sum(axis=1).min() > 0.99
+
+
+def test_int8_needs_texts(tiny_encoder: str, tmp_path: Path) -> None:
+    classifier = TransferTextClassifier(tiny_encoder, **SETTINGS | {"max_epochs": 0})
+    classifier.fit(TEXTS, LABELS)
+    with pytest.raises(ValueError, match="quantize='int8' and X go together"):
+        classifier.export(tmp_path / "a", quantize="int8")
+    with pytest.raises(ValueError, match="quantize='int8' and X go together"):
+        classifier.export(tmp_path / "a", X=NEW)
+    with pytest.raises(ValueError, match="quantize must be None or 'int8'"):
+        classifier.export(tmp_path / "a", quantize="int4", X=NEW)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 def test_the_default_encoder(tmp_path: Path) -> None:
     classifier = TransferTextClassifier(random_state=0, max_epochs=0).fit(TEXTS, LABELS)
     served = exported(classifier, tmp_path / "served")
