@@ -54,7 +54,6 @@ sphinx_gallery_conf: dict[str, Any] = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sktransfer"
-html_static_path = ["_static"]
 html_theme_options = {
     "navbar_align": "left",
     "secondary_sidebar_items": ["page-toc"],
