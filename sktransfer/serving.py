@@ -124,7 +124,6 @@ class ServedClassifier:
     """
 
     def __init__(self, network: _Network, output: Output) -> None:
-        assert output["labels"] is not None
         self._network = network
         self.classes_ = _label_array(output["labels"])
         self.is_multilabel = output["kind"] == "multilabel"

@@ -221,7 +221,7 @@ def test_gradients_of_other_encoders(tmp_path):
     sizes = {"embedding_size": 8, "hidden_size": 8, "n_layers": 1, "max_epochs": 1}
     lstm = LanguageModel(architecture="awd_lstm", max_length=16, **sizes).fit(TEXTS).encoder_
     fitted = TransferTextClassifier(lstm, **FAST, max_length=16).fit(TEXTS, LABELS)
-    with pytest.raises(ValueError, match="not there for recurrent encoders"):
+    with pytest.raises(ValueError, match="not supported for recurrent encoders"):
         word_importances(fitted, ["a wonderful film"], method="gradient")
     with pytest.raises(ValueError, match="method must be 'occlusion' or 'gradient'"):
         word_importances(fitted, ["a"], method="lime")

@@ -88,7 +88,7 @@ def compare(
         each, and at the end.
     verbose : int, default=0
         1 shows a progress bar with the time left, or one line per fit where standard error is
-        neither a terminal nor a notebook; not besides `progress`.
+        neither a terminal nor a notebook. Ignored if `progress` is given.
 
     Returns
     -------

@@ -315,7 +315,7 @@ def _losses(best: Row, second: Row) -> list[str]:
         if sign * (mine - theirs) > 0.0005:
             losses.append(f"{name} ({mine:.3f} against {theirs:.3f})")
     mine, theirs = best["fit_seconds_mean"], second["fit_seconds_mean"]
-    # Less than a twentieth of a second is nobody's concern.
+    # Differences that nobody notices are not losses.
     if mine > 1.1 * theirs and mine - theirs > 0.05:
         losses.append(f"fit time ({mine:.1f} s against {theirs:.1f} s)")
     mine, theirs = best["texts_per_second_mean"], second["texts_per_second_mean"]

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from sktransfer.encoders.checkpoint_files import TOKENIZER_FILES, WEIGHTS_FILE, WEIGHTS_INDEX
+from sktransfer.encoders.saving import ESTIMATOR_FILES
 from sktransfer.encoders.sentence_settings import SETTINGS_PATTERNS
 
 TIMEOUT_SECONDS = 10.0
@@ -131,9 +132,9 @@ def _explained() -> Iterator[None]:
 
 
 def _estimator_files(names: list[str]) -> list[str]:
-    if "estimator.json" not in names:
-        raise HubError("its repository has no estimator.json")
-    # All that its digests are of.
+    if ESTIMATOR_FILES[0] not in names:
+        raise HubError(f"its repository has no {ESTIMATOR_FILES[0]}")
+    # The digests cover all of them.
     return [name for name in names if not name.startswith(".")]
 
 

@@ -24,7 +24,7 @@ from sktransfer.encoders.sentence_settings import (
 from sktransfer.inputs.fast_tokenizer import FastTokenizer
 from sktransfer.inputs.tokens import Tokenizer
 from sktransfer.nn import POOLINGS, Encoder, EncoderFiles
-from sktransfer.runtime import isolated_seed, replaced_folder, write_file
+from sktransfer.runtime import isolated_seed, refuse_other_content, replaced_folder, write_file
 
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -216,20 +216,12 @@ def _special_tokens(tokenizer: FastTokenizer) -> dict[str, str]:
 
 def _check_folder(folder: Path) -> None:
     """Raise a ValueError if saving to `folder` would remove other files."""
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"folder={str(folder)!r} is a file; give a new or empty folder.")
-    if not folder.is_dir():
-        return
-    names = {path.name for path in folder.iterdir()}
-    if not names:
-        return
-    others = sorted(names - {*_DOCUMENTS, WEIGHTS_FILE, TOKENIZER_FILE})
     marked = (MANIFEST_FILE, "config.json", ESTIMATOR_FILES[0])
-    if others or not any(_is_marked(folder / name) for name in marked):
-        raise ValueError(
-            f"folder={str(folder)!r} holds other content ({', '.join(others or sorted(names))}), "
-            "which is not overwritten; give a new or empty folder."
-        )
+    refuse_other_content(
+        folder,
+        (*_DOCUMENTS, WEIGHTS_FILE, TOKENIZER_FILE),
+        lambda: any(_is_marked(folder / name) for name in marked),
+    )
 
 
 def _is_marked(document: Path) -> bool:

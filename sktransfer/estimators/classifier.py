@@ -340,8 +340,6 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         return {
             "kind": "multilabel" if is_multilabel else "classes",
             "labels": labels_of(self.classes_),
-            "is_flat": not is_multilabel,
-            "normalize": False,
         }
 
     def _targets(self, y: Any) -> ClassTargets:

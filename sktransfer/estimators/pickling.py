@@ -12,6 +12,7 @@ from sktransfer.encoders import EncoderHandle
 from sktransfer.estimators.saving import (
     ESTIMATORS,
     FORMAT,
+    NETWORK,
     is_fitted,
     named_encoder,
     versions,
@@ -26,7 +27,6 @@ from sktransfer.fitting.saving import (
 from sktransfer.nn import PretrainedState
 
 _KEY = "_fitted_state"
-_NETWORK = ("model_", "tokenizer_")
 
 
 def plain_state(estimator: Any, state: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def plain_state(estimator: Any, state: dict[str, Any]) -> dict[str, Any]:
         "pretrained": None if pretrained is None else vars(pretrained),
     }
     others = {
-        name: value for name, value in state.items() if name not in fitted and name not in _NETWORK
+        name: value for name, value in state.items() if name not in fitted and name not in NETWORK
     }
     return others | {
         _KEY: {

@@ -175,12 +175,7 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         return float(super().score(X, y, weights_of(sample_weight, len(y))))
 
     def _served_output(self) -> Output:
-        return {
-            "kind": "numbers",
-            "labels": None,
-            "is_flat": self.task_.is_flat,
-            "normalize": False,
-        }
+        return {"kind": "numbers", "is_flat": self.task_.is_flat}
 
     def _targets(self, y: Any) -> NumberTargets:
         return NumberTargets(self.loss)

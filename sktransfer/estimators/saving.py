@@ -35,7 +35,7 @@ ESTIMATORS = {
     "TransferTokenClassifier": "token_classifier",
 }
 # What the network is made of; the rest of the fitted attributes are numbers and texts.
-_NETWORK = ("model_", "tokenizer_")
+NETWORK = ("model_", "tokenizer_")
 
 
 def write_estimator(
@@ -119,7 +119,7 @@ def _has_form(value: Any) -> bool:
 def is_fitted(name: str) -> bool:
     """Whether an attribute is part of the fitted state, or of what `set_output` chose."""
     is_public = name.endswith("_") and not name.startswith("_")
-    return (is_public and name not in _NETWORK) or name == "_sklearn_output_config"
+    return (is_public and name not in NETWORK) or name == "_sklearn_output_config"
 
 
 def versions() -> dict[str, str]:

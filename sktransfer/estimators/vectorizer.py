@@ -296,9 +296,4 @@ class TransferTextVectorizer(
         return TextFormat(self.long_texts, self.symmetric, self.missing)
 
     def _served_output(self) -> Output:
-        return {
-            "kind": "features",
-            "labels": None,
-            "is_flat": False,
-            "normalize": self.normalize,
-        }
+        return {"kind": "features", "normalize": self.normalize}

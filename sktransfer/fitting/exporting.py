@@ -29,9 +29,9 @@ from sktransfer.fitting.served_files import (
     Reading,
 )
 from sktransfer.inputs import Row, TextFormat, prompt_of, unprompted
-from sktransfer.runtime import replaced_folder
+from sktransfer.runtime import refuse_other_content, replaced_folder
 
-# Tells ONNX Runtime's quantizer that a model is prepared, or it would log a wish.
+# Tells ONNX Runtime's quantizer that a model is preprocessed; it logs a warning otherwise.
 _PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 _ROWS_AT_ONCE = 32
 
@@ -66,7 +66,8 @@ def write_served(
     tuple of two ndarray or None
         Outputs (n_rows, n_outputs) of the graph for the rows `measured`, before and after.
     """
-    _check_folder(folder)
+    files = (*FILES, WEIGHTS_FILE)
+    refuse_other_content(folder, files, (folder / DOCUMENT_FILE).is_file)
     tokenizer = unprompted(predictor.tokenizer)
     if not isinstance(tokenizer, FastTokenizer):
         raise ValueError(
@@ -148,16 +149,3 @@ def _write_lexical(lexical: LexicalChannel, folder: Path) -> None:
         intercept=lexical.weights.intercept,
     )
     (folder / WORDS_FILE).write_text(json.dumps(vectorizer.words_), "utf-8")
-
-
-def _check_folder(folder: Path) -> None:
-    """Raise a ValueError if exporting to `folder` would remove other files."""
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"folder={str(folder)!r} is a file; give a new or empty folder.")
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    others = sorted(names - {*FILES, WEIGHTS_FILE})
-    if others or (names and DOCUMENT_FILE not in names):
-        raise ValueError(
-            f"folder={str(folder)!r} holds other content ({', '.join(others or sorted(names))}), "
-            "which is not overwritten; give a new or empty folder."
-        )

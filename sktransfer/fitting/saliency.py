@@ -48,8 +48,8 @@ def token_importances(
     """
     if predictor.model.encoder.is_recurrent:
         raise ValueError(
-            "method='gradient' is not there for recurrent encoders, which read a text in chunks; "
-            "use method='occlusion'."
+            "method='gradient' is not supported for recurrent encoders, which read texts in "
+            "chunks; use method='occlusion'."
         )
     rows = predictor.encode([row])
     values = _integrated_gradients(predictor, rows, weights)

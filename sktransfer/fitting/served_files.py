@@ -1,6 +1,6 @@
 """Files of an exported estimator, which are read without PyTorch."""
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 FORMAT = 1
 DOCUMENT_FILE = "serving.json"
@@ -36,14 +36,14 @@ class Labels(TypedDict):
 class Output(TypedDict):
     """What the network's outputs mean.
 
-    `labels` are there for classes; `is_flat` tells whether `predict` gives one number per row, and
-    `normalize` whether features have unit length.
+    Classes of either kind have `labels`; `is_flat` tells whether there is a single number per row,
+    and `normalize` whether features have unit length.
     """
 
     kind: Literal["classes", "multilabel", "numbers", "features"]
-    labels: Labels | None
-    is_flat: bool
-    normalize: bool
+    labels: NotRequired[Labels]
+    is_flat: NotRequired[bool]
+    normalize: NotRequired[bool]
 
 
 class Document(TypedDict):

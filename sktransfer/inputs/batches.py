@@ -15,26 +15,12 @@ from sktransfer.runtime import moved
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Windows padded to one length, and the rows that they belong to.
+    """Tensors of `PaddedWindows`, which describes them.
 
     Attributes
     ----------
-    token_ids : Tensor of int64, shape (n_windows, n_tokens)
-    attention_mask : Tensor of int64, shape (n_windows, n_tokens)
-        1 at a token, 0 at padding.
-    pool_mask : Tensor of bool, shape (n_windows, n_tokens)
-        The positions that count in pooling.
-    window_index : Tensor of int64, shape (n_rows, n_windows_of_longest_row), or None
-        The windows of each row, filled up with -1; None where windows or tokens are units of
-        their own.
-    segment_ids : Tensor of int64, shape (n_windows, n_tokens), or None
-        0 in the first column of a row, 1 in the others; None for rows of one text.
     is_averaged : bool
         Whether the windows of a row are averaged rather than parts of one text.
-    unit_index : Tensor of int64, shape (n_units,), or None
-        Places, in all tokens of the batch, of the tokens that are units of their own.
-    windows : ndarray of int, shape (n_windows,)
-        Which windows of the rows they are.
     """
 
     token_ids: Tensor

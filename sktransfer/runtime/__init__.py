@@ -19,7 +19,12 @@ from sktransfer.runtime.device import (
     width_multiple,
     window_multiple,
 )
-from sktransfer.runtime.files import remove_leftovers, replaced_folder, write_file
+from sktransfer.runtime.files import (
+    refuse_other_content,
+    remove_leftovers,
+    replaced_folder,
+    write_file,
+)
 from sktransfer.runtime.graphs import Graphs, Inputs
 from sktransfer.runtime.kernels import cpu_kernels_enabled, set_cpu_kernels
 from sktransfer.runtime.locks import ForkSafeLock
@@ -53,6 +58,7 @@ __all__ = [
     "one_blas_thread",
     "place_key",
     "progress_bar",
+    "refuse_other_content",
     "remove_leftovers",
     "replaced_folder",
     "resolve_device",

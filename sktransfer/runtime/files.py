@@ -12,7 +12,7 @@ import sys
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 # From Linux's fs.h and fcntl.h.
@@ -48,6 +48,29 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         partial.unlink(missing_ok=True)
     _to_disk(path.parent)
+
+
+def refuse_other_content(folder: Path, known: Collection[str], is_ours: Callable[[], bool]) -> None:
+    """Raise a ValueError if writing to `folder` would remove files of others.
+
+    Parameters
+    ----------
+    folder : Path
+        May be missing or empty.
+    known : collection of str
+        Names of files that are written there.
+    is_ours : callable
+        Whether a folder with these names alone was written by this package.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"folder={str(folder)!r} is a file; give a new or empty folder.")
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    others = sorted(names.difference(known))
+    if others or (names and not is_ours()):
+        raise ValueError(
+            f"folder={str(folder)!r} holds other content ({', '.join(others or sorted(names))}), "
+            "which is not overwritten; give a new or empty folder."
+        )
 
 
 @contextlib.contextmanager
