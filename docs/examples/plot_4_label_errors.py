@@ -36,9 +36,8 @@ for row in np.flatnonzero(is_wrong):
 # Out-of-sample probabilities
 # ---------------------------
 #
-# Every row is predicted by a model that was fitted on other rows. A linear model on frozen
-# features (``max_epochs=0``) is enough for this, and less inclined than a fine-tuned network to
-# learn the wrong labels by heart.
+# Every row is predicted by a model that was fitted on other rows. A linear model on frozen features
+# (``max_epochs=0``) is enough for this, and reads each text once.
 
 from sklearn.model_selection import cross_val_predict
 
