@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,14 @@ def changelog(app: Any, docname: str, content: list[str]) -> None:
         content[0] = (Path(app.srcdir).parent / "CHANGELOG.md").read_text("utf-8")
 
 
+def guide(app: Any, docname: str, content: list[str]) -> None:
+    """List the pages that the user guide links to in its sidebar, in their order."""
+    if docname == "user_guide":
+        pages = dict.fromkeys(re.findall(r"\]\((guide/\w+)\.md", content[0]))
+        content[0] += "\n".join(["\n```{toctree}", ":hidden:", "", *pages, "```\n"])
+
+
 def setup(app: Any) -> None:
-    """Connect the page of the changelog."""
+    """Connect what pages get beside their files."""
     app.connect("source-read", changelog)
+    app.connect("source-read", guide)

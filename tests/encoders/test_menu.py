@@ -80,7 +80,7 @@ def test_minilm_is_the_default(minilm):
 
 
 def test_the_guide_has_the_table():
-    guide = (ROOT / "docs" / "user_guide.md").read_text("utf-8")
+    guide = (ROOT / "docs" / "guide" / "encoders.md").read_text("utf-8")
     for one in available_encoders(all=True).values():
         values = (one.million_parameters, one.languages, one.max_tokens, one.license)
         scores = (one.mteb_classification, one.frozen_accuracy)
