@@ -6,7 +6,7 @@ from sktransfer.encoders.from_scratch import new_transformer
 from sktransfer.encoders.handle import EncoderHandle
 from sktransfer.encoders.hub import HubError, download_estimator, upload
 from sktransfer.encoders.lm_heads import new_lm_head
-from sktransfer.encoders.menu import DEFAULT_ENCODER, EncoderDescription
+from sktransfer.encoders.menu import CLASSIFICATION_ENCODER, DEFAULT_ENCODER, EncoderDescription
 from sktransfer.encoders.resolve import available_encoders, resolve_encoder
 from sktransfer.encoders.saving import (
     ESTIMATOR_FILES,
@@ -21,6 +21,7 @@ from sktransfer.nn.encoder import Encoder
 from sktransfer.nn.split import SplitEncoder
 
 __all__ = [
+    "CLASSIFICATION_ENCODER",
     "DEFAULT_ENCODER",
     "ESTIMATOR_FILES",
     "SAVED_MARK",

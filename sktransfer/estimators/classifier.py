@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
 
-from sktransfer.encoders import DEFAULT_ENCODER, EncoderHandle
+from sktransfer.encoders import CLASSIFICATION_ENCODER, EncoderHandle
 from sktransfer.estimators.base import check_task, weights_of
 from sktransfer.estimators.docstrings import documented
 from sktransfer.estimators.encoding import predicting
@@ -110,7 +110,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
 
     def __init__(
         self,
-        encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER,
+        encoder: str | os.PathLike[str] | EncoderHandle = CLASSIFICATION_ENCODER,
         *,
         label_texts: dict[Any, str] | Literal["auto"] | None = "auto",
         class_weight: dict[Any, float] | list[dict[int, float]] | Literal["balanced"] | None = None,
