@@ -7,9 +7,15 @@ below a folder of their own:
     xliuhw/NLU-Evaluation-Data@f6071b4          CC BY 4.0   NLU-Evaluation-Data/
     paul-rottger/hatecheck-data@d843022         CC BY 4.0   hatecheck-data/
     KayhanB21/YouTube-Spam-Collection@e1dcaf0   CC BY 4.0   YouTube-Spam-Collection/ (UCI's set)
+    rewire-online/edos@b1f1fbc                  CC0 1.0     edos/
+    amandacurry/convabuse@c0a9469               CC BY 4.0   convabuse/
+    iabufarha/iSarcasmEval@dfc708b              MIT         iSarcasmEval/
+    bhargaviparanjape/clickbait@203d979         MIT         clickbait/
+    snipsco/nlu-benchmark@b86ac7f               CC0 1.0     nlu-benchmark/
 """
 
 import csv
+import gzip
 import json
 import re
 from collections.abc import Iterable
@@ -42,7 +48,12 @@ _SOURCE_ROWS = 3_000
 
 def labelings(checkouts: Path) -> dict[str, pd.DataFrame]:
     """Frames with text and label, without texts that stand, or nearly stand, in another set."""
-    found = {**_feelings(), **_intents(checkouts), **_offence_and_spam(checkouts)}
+    found = {
+        **_feelings(),
+        **_intents(checkouts),
+        **_offence_and_spam(checkouts),
+        **_tone_and_form(checkouts),
+    }
     found["source"] = _sources(found)
     evaluated = EvaluationTexts()
     return {name: _kept(frame, evaluated) for name, frame in found.items()}
@@ -136,11 +147,19 @@ def _intents(checkouts: Path) -> dict[str, pd.DataFrame]:
                 if row.get("answer_from_user")
             ]
     spoken = [command[0] for command in commands]
+    orders = [
+        ("".join(piece["text"] for piece in row["data"]), name)
+        for path in sorted((checkouts / "nlu-benchmark").glob("2017*/*/train_*_full.json"))
+        for name, rows in json.loads(path.read_text("latin-1")).items()
+        for row in rows
+    ]
+    tasks = [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower() for _, name in orders]
     return {
         "intent": _frame(texts, [intent.replace("_", " ") for intent in intents]),
         "domain": _frame(texts, [domain_of[intent].replace("_", " ") for intent in intents]),
         "command": _frame(spoken, [command[2] for command in commands]),
         "scenario": _frame(spoken, [command[1] for command in commands]),
+        "task": _frame((text for text, _ in orders), tasks),
     }
 
 
@@ -157,9 +176,53 @@ def _offence_and_spam(checkouts: Path) -> dict[str, pd.DataFrame]:
     }
 
 
+def _tone_and_form(checkouts: Path) -> dict[str, pd.DataFrame]:
+    """Sexism, abuse of chatbots, sarcasm, headlines."""
+    posts = pd.read_csv(checkouts / "edos" / "data" / "edos_labelled_aggregated.csv")
+    kinds = posts["label_category"].str.replace(r"^\d\. ", "", regex=True)
+    tweets = pd.read_csv(checkouts / "iSarcasmEval" / "train" / "train.En.csv")
+    tweets = tweets.dropna(subset="tweet")
+    meant = tweets["rephrase"].dropna()
+    tones = np.where(tweets["sarcastic"] == 1, "sarcastic", "literal")
+    headlines = {
+        kind: gzip.decompress(path.read_bytes()).decode("utf-8", "replace").splitlines()
+        for kind in ("clickbait", "non_clickbait")
+        for path in [checkouts / "clickbait" / "dataset" / f"{kind}_data.gz"]
+    }
+    names = {"clickbait": "clickbait", "non_clickbait": "news"}
+    rows = [(text, names[kind]) for kind, texts in headlines.items() for text in texts if text]
+    return {
+        "sexism": _frame(posts["text"], kinds.replace("none", "not sexist")),
+        "abuse": _abuse(checkouts / "convabuse" / "2_splits"),
+        "sarcasm": _frame([*tweets["tweet"], *meant], [*tones, *["literal"] * len(meant)]),
+        "headline": _frame((text for text, _ in rows), (name for _, name in rows)),
+    }
+
+
+def _abuse(folder: Path) -> pd.DataFrame:
+    """What users said to a chatbot, where the annotators' mean is not undecided."""
+    parts = (pd.read_csv(path, dtype=str) for path in sorted(folder.glob("*.csv")))
+    talks = pd.concat(parts, ignore_index=True)
+    votes = {
+        degree: talks.filter(regex=rf"is_abuse\.{degree}$").map(_count).sum(axis=1)
+        for degree in ("1", "0", "-1", "-2", "-3")
+    }
+    mean = sum(int(degree) * count for degree, count in votes.items()) / sum(votes.values())
+    talks = talks[mean != 0]
+    mean = mean[mean != 0]
+    degrees = np.where(mean > 0, "not abusive", np.where(mean > -1.5, "abusive", "very abusive"))
+    return _frame(talks["user"].astype(str), degrees)
+
+
+def _count(votes: object) -> int:
+    """Votes of an annotator who saw a row several times are joined by commas."""
+    return sum(map(int, votes.split(","))) if isinstance(votes, str) else 0
+
+
 def _sources(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Where a text comes from: how people write there."""
     named = {"reddit": "emotion", "query": "intent", "command": "command", "youtube": "spam"}
+    named |= {"headline": "headline", "forum": "sexism"}
     texts = {source: found[name]["text"] for source, name in named.items()}
     texts |= {str(domain): part["text"] for domain, part in _rated().groupby("domain")}
     drawn = {

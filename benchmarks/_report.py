@@ -25,7 +25,7 @@ def markdown(path: Path) -> str:
     for budget in _data.BUDGETS:
         part = rows[rows["budget"] == budget]
         if len(part):
-            main = part[part["system"].isin([*_systems.PEERS, OURS, CODES])]
+            main = part[part["system"].isin([*_systems.PEERS, *_systems.FROM_DELTA, OURS, CODES])]
             ratios = [_ratios(main), _ratios(main, CODES)]
             parts += [f"## {_title(budget)}", _accuracies(main), *ratios, _ablations(part)]
     parts = [part for part in parts if part]

@@ -474,7 +474,8 @@ class SkTransfer:
 
 
 PEERS = ("tfidf", "frozen", "trainer_1e-4", "trainer_3e-4", "setfit")
-SYSTEMS = (*PEERS, "frozen_delta", "setfit_delta", *SKTRANSFER_VARIANTS)
+FROM_DELTA = ("frozen_delta", "setfit_delta")
+SYSTEMS = (*PEERS, *FROM_DELTA, *SKTRANSFER_VARIANTS)
 
 
 def build(name: str, budget: str, seed: int) -> System:
