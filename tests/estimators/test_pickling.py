@@ -29,7 +29,7 @@ from sktransfer import (
     TransferTextVectorizer,
     TransferTokenClassifier,
 )
-from sktransfer.encoders import DEFAULT_ENCODER
+from sktransfer.encoders import CLASSIFICATION_ENCODER
 from tests._encoders import use_as_default
 
 TEXTS = ["the good film", "a bad plot", "we love it", "terrible"] * 3
@@ -162,7 +162,7 @@ def test_named_weights_are_kept_by_reference(
     for estimator in (probe, top):
         pickled = pickle.dumps(estimator)
         document, state = content(estimator)
-        assert document["network"]["encoder"]["name"] == DEFAULT_ENCODER
+        assert document["network"]["encoder"]["name"] == CLASSIFICATION_ENCODER
         assert not state["_fitted_state"]["files"]
         assert len(pickled) < len(whole) / 2
         assert_array_equal(pickle.loads(pickled).predict_proba(TEXTS), outputs(estimator))

@@ -6,9 +6,11 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 
 from sktransfer import TransferTextClassifier
+from sktransfer.encoders import resolve_encoder
 
 from .rows import LABELS, NEW_TEXTS, TEXTS
 
@@ -34,10 +36,28 @@ OTHER_WORDS = [
 
 @pytest.mark.parametrize("max_epochs", [0, "auto"])
 def test_default_encoder_understands_words_it_was_not_shown(minilm, max_epochs):
-    classifier = TransferTextClassifier(minilm, max_epochs=max_epochs, device="cpu", random_state=0)
+    classifier = TransferTextClassifier(max_epochs=max_epochs, device="cpu", random_state=0)
     classifier.fit(*zip(*SENTENCES, strict=True))
     texts, labels = zip(*OTHER_WORDS, strict=True)
     assert classifier.score(texts, labels) == 1.0
+    assert classifier.encoder_name_ == "minilm-classification"
+
+
+def test_default_encoder_is_the_pretrained_one_with_a_delta(minilm):
+    name = TransferTextClassifier().encoder
+    own, pretrained = (
+        resolve_encoder(name).load_shared()[0],
+        resolve_encoder(minilm).load_shared()[0],
+    )
+    changed = [
+        part
+        for (part, weight), other in zip(
+            own.named_parameters(), pretrained.parameters(), strict=True
+        )
+        if not torch.equal(weight, other)
+    ]
+    assert changed
+    assert all(".layer." in part and part.endswith("weight") for part in changed)
 
 
 @pytest.mark.parametrize(
