@@ -73,7 +73,7 @@ def changelog(app: Any, docname: str, content: list[str]) -> None:
         content[0] = (Path(app.srcdir).parent / "CHANGELOG.md").read_text("utf-8")
 
 
-def guide(app: Any, docname: str, content: list[str]) -> None:
+def guide(_app: Any, docname: str, content: list[str]) -> None:
     """List the pages that the user guide links to in its sidebar, in their order."""
     if docname == "user_guide":
         pages = dict.fromkeys(re.findall(r"\]\((guide/\w+)\.md", content[0]))

@@ -72,7 +72,9 @@ tuned = TunedThresholdClassifierCV(
 ).fit(train, y_train)
 print(f"report from a probability of {tuned.best_threshold_:.2f} on")
 print(f"cost on the test rows at 0.5: {-negative_cost(y_test, search.predict(test))}")
-print(f"cost on the test rows at the tuned threshold: {-negative_cost(y_test, tuned.predict(test))}")
+print(
+    f"cost on the test rows at the tuned threshold: {-negative_cost(y_test, tuned.predict(test))}"
+)
 
 # %%
 # The cost per threshold in cross-validation, and precision against recall on the test rows:

@@ -42,7 +42,11 @@ def stand_in(n_rows):
     rows = []
     for _ in range(n_rows):
         kind = "spam" if draw.random() < 1 / 7 else "ham"
-        start, middle, end = (draw.choice(part) for part in phrases[kind])
+        # One phrase in six is of the other kind.
+        other = "ham" if kind == "spam" else "spam"
+        kinds = [kind if draw.random() < 5 / 6 else other for _ in range(3)]
+        parts = [phrases[one][place] for place, one in enumerate(kinds)]
+        start, middle, end = (draw.choice(part) for part in parts)
         rows.append((kind, f"{start} {middle}. {end} {draw.randint(1, 99)}"))
     return pd.DataFrame(rows, columns=["label", "text"])
 
@@ -77,9 +81,7 @@ for sentence in result.verdict():
 from sklearn.metrics import classification_report
 from sklearn.model_selection import train_test_split
 
-train, test = train_test_split(
-    messages, test_size=0.6, stratify=messages["label"], random_state=0
-)
+train, test = train_test_split(messages, test_size=0.6, stratify=messages["label"], random_state=0)
 classifier = TransferTextClassifier(random_state=0).fit(train["text"], train["label"])
 print(classification_report(test["label"], classifier.predict(test["text"]), digits=3))
 
