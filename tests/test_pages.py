@@ -29,6 +29,8 @@ PAGES = sorted(
     for page in ROOT.glob(pattern)
 )
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+# Pages that start clusters, and what they need.
+CLUSTERS = {ROOT / "docs" / "scale_out.md": ("dask.distributed", "ray", "pyspark")}
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,13 @@ def run(block: Block, namespace: dict[str, Any]) -> None:
         raise
 
 
-@pytest.mark.parametrize(
-    "page",
-    [page for page in PAGES if blocks(page, "python")],
-    ids=lambda page: page.relative_to(ROOT).as_posix(),
-)
+def page_case(page: Path) -> Any:
+    warned = pytest.mark.filterwarnings("default")  # clusters warn of their own versions
+    marks = [pytest.mark.slow, warned] if page in CLUSTERS else []
+    return pytest.param(page, id=page.relative_to(ROOT).as_posix(), marks=marks)
+
+
+@pytest.mark.parametrize("page", [page_case(page) for page in PAGES if blocks(page, "python")])
 def test_python_blocks_run_in_order(
     page: Path,
     tiny_encoder: str,
@@ -92,6 +96,8 @@ def test_python_blocks_run_in_order(
     if find_spec("wordllama") is None:  # not imported: other tests see to it that nothing is
         pytest.skip('pip install "sktransfer[offline]"')
     pytest.importorskip("sklearn.callback", reason="pages are written for scikit-learn 1.9")
+    for module in CLUSTERS.get(page, ()):
+        pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     namespace: dict[str, Any] = {"__name__": "page"}
