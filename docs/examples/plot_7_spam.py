@@ -6,8 +6,8 @@ The whole way: read a file, see what is in it, compare with TF-IDF, fit, choose 
 what a mistake costs, look at the words that decided, and write the model for a service.
 
 The messages are those of the SMS Spam Collection (Almeida et al. 2011), if they can be read
-from the web; without a network, messages that are put together from phrases take their place,
-which is a much easier task. The output says which it was.
+from the web; without a network, messages that are put together from phrases take their place.
+The output says which it was.
 """
 
 # %%
@@ -17,6 +17,7 @@ which is a much easier task. The output says which it was.
 import io
 import random
 import urllib.request
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -53,9 +54,9 @@ def stand_in(n_rows):
 
 try:
     with urllib.request.urlopen(URL, timeout=10) as answer:
-        archive = io.BytesIO(answer.read())
-    columns = {"sep": "\t", "names": ["label", "text"], "quoting": 3}
-    messages = pd.read_csv(archive, compression="zip", **columns)
+        archive = zipfile.ZipFile(io.BytesIO(answer.read()))
+    with archive.open("SMSSpamCollection") as file:
+        messages = pd.read_csv(file, sep="\t", names=["label", "text"], quoting=3)
     source = "SMS Spam Collection"
 except OSError:
     messages, source = stand_in(1500), "stand-in"
