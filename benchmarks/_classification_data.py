@@ -184,19 +184,22 @@ def _tone_and_form(checkouts: Path) -> dict[str, pd.DataFrame]:
     tweets = tweets.dropna(subset="tweet")
     meant = tweets["rephrase"].dropna()
     tones = np.where(tweets["sarcastic"] == 1, "sarcastic", "literal")
-    headlines = {
-        kind: gzip.decompress(path.read_bytes()).decode("utf-8", "replace").splitlines()
-        for kind in ("clickbait", "non_clickbait")
-        for path in [checkouts / "clickbait" / "dataset" / f"{kind}_data.gz"]
-    }
-    names = {"clickbait": "clickbait", "non_clickbait": "news"}
-    rows = [(text, names[kind]) for kind, texts in headlines.items() for text in texts if text]
+    headlines = [
+        (line, name)
+        for name, file in (("clickbait", "clickbait_data.gz"), ("news", "non_clickbait_data.gz"))
+        for line in _lines(checkouts / "clickbait" / "dataset" / file)
+    ]
     return {
         "sexism": _frame(posts["text"], kinds.replace("none", "not sexist")),
         "abuse": _abuse(checkouts / "convabuse" / "2_splits"),
         "sarcasm": _frame([*tweets["tweet"], *meant], [*tones, *["literal"] * len(meant)]),
-        "headline": _frame((text for text, _ in rows), (name for _, name in rows)),
+        "headline": _frame((line for line, _ in headlines), (name for _, name in headlines)),
     }
+
+
+def _lines(path: Path) -> list[str]:
+    content = gzip.decompress(path.read_bytes()).decode("utf-8", "replace")
+    return [line for line in content.splitlines() if line]
 
 
 def _abuse(folder: Path) -> pd.DataFrame:

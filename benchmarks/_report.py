@@ -4,6 +4,7 @@ Two systems are compared on the draws that both have; times by processor time wh
 thread (on a shared machine the wall clock also counts the neighbors), else by the wall clock.
 """
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +18,13 @@ OURS = "sktransfer"
 CODES = "sktransfer_nolabeltexts"
 TRAINERS = ("trainer_1e-4", "trainer_3e-4")
 BEST_TRAINER = "trainer (better rate)"
+# Systems from the delta, the same from plain MiniLM, and what they are called.
+ENCODER_PAIRS = (
+    (OURS, "sktransfer_plain", "default fit, words"),
+    (CODES, "sktransfer_plain_nolabeltexts", "default fit, codes"),
+    ("frozen_delta", "frozen", "frozen features"),
+    ("setfit_delta", "setfit", "SetFit"),
+)
 
 
 def markdown(path: Path) -> str:
@@ -29,6 +37,7 @@ def markdown(path: Path) -> str:
             ratios = [_ratios(main), _ratios(main, CODES)]
             parts += [f"## {_title(budget)}", _accuracies(main), *ratios, _ablations(part)]
     parts = [part for part in parts if part]
+    parts += ["## What the encoder gives", _encoder_gains(rows)]
     parts += ["## Claims", "\n".join(_claims(rows))]
     return "\n\n".join(parts)
 
@@ -50,7 +59,10 @@ def _table(header: list[str], lines: Iterable[list[str]]) -> str:
 
 
 def _accuracies(part: pd.DataFrame) -> str:
-    """Mean accuracy (draws); the last row is over the sets that every system has."""
+    """Mean accuracy (draws); the last row is over the sets that all systems have.
+
+    Peers from the delta, which were run on fewer sets, do not narrow them.
+    """
     means = part.pivot_table(
         index="set", columns="system", values="accuracy", aggfunc=["mean", "size"]
     )
@@ -63,9 +75,10 @@ def _accuracies(part: pd.DataFrame) -> str:
             mean, draws = means.loc[name, ("mean", system)], means.loc[name, ("size", system)]
             cells.append("–" if pd.isna(mean) else f"{100 * mean:.1f} ({draws:.0f})")
         lines.append([name, *cells])
-    common = means["mean"].dropna()
+    common = means["mean"].dropna(subset=[s for s in systems if s not in _systems.FROM_DELTA])
     if len(common):
-        cells = [f"**{100 * common[system].mean():.1f}**" for system in systems]
+        averages = 100 * common.mean(skipna=False)
+        cells = ["–" if pd.isna(averages[s]) else f"**{averages[s]:.1f}**" for s in systems]
         lines.append([f"**mean of {len(common)}**", *cells])
     return _table(["accuracy % (draws)", *systems], lines)
 
@@ -109,6 +122,32 @@ def _ablations(part: pd.DataFrame) -> str:
         lines.append([variant, f"{gain.mean():+.1f}", f"{loss:+.3f}", f"{ratio:.2f}", sets])
     header = ["ablation, against the defaults", "accuracy points", "log loss", "fit time, ratio"]
     return _table([*header, "points by set"], lines) if lines else ""
+
+
+def _encoder_gains(rows: pd.DataFrame) -> str:
+    """What systems gain by the delta, on the draws of both encoders."""
+    lines = []
+    for budget, (ours, plain, kind) in itertools.product(_data.BUDGETS, ENCODER_PAIRS):
+        both = paired(rows[rows["budget"] == budget], plain, ours)
+        if len(both) < 2:
+            continue
+        gain = _gain(both)
+        fewest, most = int(both["draws"].min()), int(both["draws"].max())
+        draws = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+        extremes = [f"{name} {gain[name]:+.1f}" for name in (gain.idxmin(), gain.idxmax())]
+        accuracies = [f"{100 * both[f'accuracy_{side}'].mean():.1f}" for side in ("peer", "ours")]
+        lines.append(
+            [
+                f"{kind}, {_title(budget)}",
+                f"{len(both)} ({draws})",
+                *accuracies,
+                f"{gain.mean():+.1f} ± {gain.sem():.1f}",
+                *extremes,
+                *(f"{both[f'log_loss_{side}'].mean():.3f}" for side in ("peer", "ours")),
+            ]
+        )
+    header = ["", "sets (draws)", "plain MiniLM", "with the delta", "difference", "worst set"]
+    return _table([*header, "best set", "log loss, plain", "with the delta"], lines)
 
 
 def paired(part: pd.DataFrame, peer: str, ours: str = OURS) -> pd.DataFrame:

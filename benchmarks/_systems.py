@@ -22,12 +22,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 Labels = npt.NDArray[np.str_]
 Probabilities = npt.NDArray[np.floating[Any]]
 
-# Constructor parameters of the `sktransfer*` rows: the first is the estimator as a user meets it,
-# the others are ablations; a new one is a line here.
 # The default encoder of the classifier; peers whose names end in "_delta" start from it, all others
 # from plain MiniLM.
 DELTA = "minilm-classification"
 PLAIN = "all-MiniLM-L6-v2"
+# Constructor parameters of the `sktransfer*` rows: the first is the estimator as a user meets it,
+# the others are ablations; a new one is a line here.
 SKTRANSFER_VARIANTS: dict[str, dict[str, Any]] = {
     "sktransfer": {},
     "sktransfer_nolexical": {"lexical_weight": 0.0},

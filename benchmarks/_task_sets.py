@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import _data
+import _systems
 import numpy as np
 import pandas as pd
 
@@ -167,7 +168,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         _emotions,
         _micro_f1,
         {"micro_f1": 0.57},
-        {"encoder": "all-MiniLM-L6-v2"},
+        {"encoder": _systems.PLAIN},
         most_train=20_000,
     ),
     "copa": Benchmark("TransferChoiceClassifier", _choices, _accuracy, {"accuracy": 0.58}),

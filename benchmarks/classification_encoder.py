@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 RESULTS = Path(__file__).parent / "results" / "classification_encoder.csv"
-ENCODERS = ("all-MiniLM-L6-v2", "minilm-classification")
+ENCODERS = (_systems.PLAIN, _systems.DELTA)
 SETS = (
     *("sst2", "subj", "trec6", "trec50", "sms_spam", "banking77", "uci_sentences", "tweet_irony"),
     *("hate_davidson", "dbpedia14"),

@@ -2,8 +2,8 @@
 Choosing an encoder and a threshold
 ===================================
 
-Two decisions that a grid search and a threshold tuner of scikit-learn take from the data: which
-pretrained encoder to start from, and from which probability on a text is reported.
+Which pretrained encoder should a classifier start from, and above which probability should it
+report a text? `GridSearchCV` and `TunedThresholdClassifierCV` of scikit-learn choose both.
 
 The rows are first sentences of docstrings. The task is to find those that come from the
 statistics package of SciPy, about one in eight.
@@ -55,7 +55,7 @@ for name, place in sorted(
 # -------------
 #
 # Say that a missed text costs five times as much as a false alarm. `TunedThresholdClassifierCV`
-# finds the probability from which on it pays to report a text, in cross-validation on the training
+# finds the probability above which it pays to report a text, by cross-validation on the training
 # rows.
 
 from sklearn.metrics import confusion_matrix, make_scorer
@@ -70,7 +70,7 @@ def negative_cost(y_true, y_pred):
 tuned = TunedThresholdClassifierCV(
     search.best_estimator_, scoring=make_scorer(negative_cost), cv=4, store_cv_results=True
 ).fit(train, y_train)
-print(f"report from a probability of {tuned.best_threshold_:.2f} on")
+print(f"report above a probability of {tuned.best_threshold_:.2f}")
 print(f"cost on the test rows at 0.5: {-negative_cost(y_test, search.predict(test))}")
 print(
     f"cost on the test rows at the tuned threshold: {-negative_cost(y_test, tuned.predict(test))}"

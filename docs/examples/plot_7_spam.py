@@ -2,8 +2,8 @@
 Spam, from the file to the service
 ==================================
 
-The whole way: read a file, see what is in it, compare with TF-IDF, fit, choose a threshold by
-what a mistake costs, look at the words that decided, and write the model for a service.
+From start to finish: read a file, look at it, compare with TF-IDF, fit, choose a threshold by the
+cost of mistakes, look at the words that decided, and save the model for a service.
 
 The messages are those of the SMS Spam Collection (Almeida et al. 2011), if they can be read
 from the web; without a network, messages that are put together from phrases take their place.
@@ -91,7 +91,7 @@ print(classification_report(test["label"], classifier.predict(test["text"]), dig
 # -------------
 #
 # A message that is lost is worse than spam that gets through. `FixedThresholdClassifier` reports
-# spam only from a higher probability on.
+# spam only above a higher probability.
 
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier
