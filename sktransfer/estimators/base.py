@@ -22,7 +22,7 @@ from sktransfer.fitting.context import FitJob, WarmStart
 from sktransfer.fitting.data import LabeledTexts
 from sktransfer.fitting.fit import run_fit
 from sktransfer.inputs import Row, check_weights
-from sktransfer.runtime import cache
+from sktransfer.runtime import cache, worker_group
 from sktransfer.tasks import Task
 
 
@@ -143,7 +143,7 @@ class BaseTransferEstimator(BaseEncoderEstimator):
         n_columns = self._row_format().n_columns(rows.texts)
         fitted = self._as_fitted_to(X, n_columns)
         validation = fitted._check_validation(X_val, y_val, targets, task)
-        seed = draw_seed(self.random_state)
+        seed = shared_seed(self.random_state)
         if validation is None and self.early_stopping:
             rows, validation = self._split(rows, targets.strata(rows), seed)
         callbacks = FitCallbacks(self, X, y, sample_weight, n_columns)
@@ -172,7 +172,7 @@ class BaseTransferEstimator(BaseEncoderEstimator):
             targets=targets,
             row_format=self._row_format(),
             parameters=self._fit_parameters(),
-            seed=draw_seed(self.random_state),
+            seed=shared_seed(self.random_state),
             warm_start=self._fitted_network(),
             is_partial=True,
         )
@@ -242,6 +242,11 @@ class BaseTransferEstimator(BaseEncoderEstimator):
                 "y_val, raise validation_fraction, or set early_stopping=False."
             ) from None
         return rows.take(train), rows.take(held_out)
+
+
+def shared_seed(random_state: int | np.random.RandomState | None) -> int:
+    """Seed of a fit, the same in all processes that share it."""
+    return worker_group().agreed(draw_seed(random_state))
 
 
 def weights_of(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:

@@ -32,7 +32,14 @@ from sktransfer.language.train import (
     adapted,
 )
 from sktransfer.nn import POOLINGS, Head, PretrainedState, TransferModel, pooled_size
-from sktransfer.runtime import check_folder, resolve_device, resolve_precision, unique_key
+from sktransfer.runtime import (
+    WorkerGroup,
+    check_folder,
+    resolve_device,
+    resolve_precision,
+    unique_key,
+    worker_group,
+)
 from sktransfer.tasks import Task
 from sktransfer.training import TrainingPlan
 
@@ -176,6 +183,7 @@ class FitContext:
     device: torch.device
     dtype: torch.dtype
     rng: np.random.Generator
+    group: WorkerGroup
 
     @property
     def task(self) -> Task:
@@ -233,8 +241,19 @@ def load_context(job: FitJob) -> FitContext:
         dtype = resolve_precision(parameters.precision, device, training=False)
     if job.is_partial:
         plan = replace(plan, n_epochs=1, schedule="constant", warmup_fraction=0.0)
-    rng = np.random.default_rng(job.seed)
-    return FitContext(job, rows, label_texts, plan, model, tokenizer, name, device, dtype, rng)
+    return FitContext(
+        job=job,
+        rows=rows,
+        label_texts=label_texts,
+        plan=plan,
+        model=model,
+        tokenizer=tokenizer,
+        encoder_name=name,
+        device=device,
+        dtype=dtype,
+        rng=np.random.default_rng(job.seed),
+        group=worker_group(),
+    )
 
 
 def _model_before(start: WarmStart, task: Task) -> tuple[TransferModel, Tokenizer, str]:

@@ -63,6 +63,7 @@ class Continuation:
         job, plan, pretrained = context.job, context.plan, context.model.pretrained
         is_possible = (
             job.parameters.warm_start
+            and context.group.is_single
             and job.warm_start is None
             and not job.is_partial
             and job.validation is None

@@ -103,9 +103,15 @@ def _encode(context: FitContext) -> EncodedDataset:
     weights = context.job.targets.weights(rows, context.task)
     encoded = context.encode(rows.texts)
     targets = context.task.encode(rows.y, encoded)
-    return EncodedDataset(
+    data = EncodedDataset(
         rows.texts, encoded, targets, rows.weights, weights, context.tokenizer.pad_id
     )
+    if not context.group.is_same(int(data.content[:15], 16)):
+        raise ValueError(
+            "The processes that share this fit have different rows, targets or weights: give all "
+            "of them the same, in the same order."
+        )
+    return data
 
 
 def _validation(context: FitContext, data: EncodedDataset) -> Callable[[], float] | None:
@@ -120,7 +126,12 @@ def _validation(context: FitContext, data: EncodedDataset) -> Callable[[], float
 
     def validate() -> float:
         features = pooled_features(
-            context.model, watched, data.pad_id, device=context.device, dtype=context.dtype
+            context.model,
+            watched,
+            data.pad_id,
+            device=context.device,
+            dtype=context.dtype,
+            group=context.group,
         )
         scores = context.model.head.scores(features.to(context.device)).cpu().numpy()
         if not np.isfinite(scores).all():
@@ -157,6 +168,7 @@ def _fine_tune(context: FitContext, data: EncodedDataset, monitor: EpochMonitor)
         pretrained=pretrained,
         later=plan.frozen_layers(len(model.encoder.layers())),
         auxiliary=_auxiliary(context),
+        group=context.group,
     )
     progress = None if past is None else past.restore()
     if progress is not None:

@@ -48,6 +48,8 @@ class Probe:
             found = cache.remembered(key, solve, lambda solution: solution.coef.nbytes)
         head = self._context.model.head
         head.set_weights(torch.from_numpy(found.coef), torch.from_numpy(found.intercept))
+        for weights in head.parameters():
+            self._context.group.take_first(weights.data)
 
     def relative_loss(self, C: float) -> float:
         """Log loss in cross-validation, relative to that of the frequencies of the classes.
@@ -62,6 +64,8 @@ class Probe:
         context, model = self._context, self._context.model
         if model.pretrained is None or not model.pretrained.is_whole:
             return None
+        if not context.group.is_single:
+            return None  # one process must not wait for another that knows the solution
         shape = (model.pooling, model.n_layers, model.n_skipped, context.input_key)
         place = place_key(context.device, context.dtype)
         # With the folder: what is cached in the process only has yet to be written there.
@@ -87,6 +91,7 @@ class Probe:
                 device=context.device,
                 dtype=context.dtype,
                 watch=watch,
+                group=context.group,
             )
         units = join_ranges(rows.unit_start[:-1][inverse], rows.n_units[inverse])
         # To doubles last: with many rows, each copy counts.

@@ -86,6 +86,35 @@ def split_by_tokens(lengths: NDArray[np.integer], token_budget: int) -> list[NDA
     return groups
 
 
+def split_evenly(lengths: NDArray[np.integer], n_groups: int) -> list[NDArray[np.intp]]:
+    """Group items, longest first, so that the groups have about the same number of tokens.
+
+    Parameters
+    ----------
+    lengths : ndarray of int, shape (n_items,)
+        Tokens of each item, at least one.
+    n_groups : int
+        Number of groups; those without an item are empty.
+
+    Returns
+    -------
+    list of ndarray of int
+        Item numbers of each group.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktransfer.inputs.grouping import split_evenly
+    >>> [group.tolist() for group in split_evenly(np.array([8, 30, 8, 8]), 2)]
+    [[1], [0, 2, 3]]
+    """
+    lengths = np.asarray(lengths)
+    order = np.argsort(-lengths, kind="stable")
+    ends = lengths[order].cumsum()
+    group = ((ends - lengths[order] / 2) * n_groups / ends[-1]).astype(np.intp)
+    return [order[group == number] for number in range(n_groups)]
+
+
 def split_by_width(
     lengths: NDArray[np.integer], multiple: int, token_budget: int
 ) -> list[NDArray[np.intp]]:

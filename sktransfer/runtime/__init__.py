@@ -35,6 +35,7 @@ from sktransfer.runtime.seeds import isolated_seed, rng_state, set_rng_state
 from sktransfer.runtime.stack import find_stack_level
 from sktransfer.runtime.store import TensorCache, Tensors, check_folder
 from sktransfer.runtime.threads import one_blas_thread
+from sktransfer.runtime.workers import WorkerGroup, data_parallel, worker_group
 
 __all__ = [
     "ByteCache",
@@ -45,11 +46,13 @@ __all__ = [
     "TensorCache",
     "Tensors",
     "Watch",
+    "WorkerGroup",
     "autocast",
     "cache",
     "cache_budget",
     "check_folder",
     "cpu_kernels_enabled",
+    "data_parallel",
     "device_memory",
     "find_stack_level",
     "is_out_of_memory",
@@ -74,5 +77,6 @@ __all__ = [
     "usual_numerics",
     "width_multiple",
     "window_multiple",
+    "worker_group",
     "write_file",
 ]

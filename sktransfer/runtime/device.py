@@ -14,6 +14,7 @@ import torch
 from sktransfer.runtime.attention import EfficientAttention
 from sktransfer.runtime.kernels import CPUTraining, cpu_kernels_enabled
 from sktransfer.runtime.torch_private import cpu_multiplies_bfloat16
+from sktransfer.runtime.workers import local_rank
 
 # Padded tokens per pass. On a CPU, batches that fit into its caches are a third faster; in
 # training, one pass per batch saves a second one. A GPU with 8 GB still holds a base-size encoder
@@ -73,6 +74,9 @@ def resolve_device(device: str) -> torch.device:
 def _cuda_index() -> int:
     """The current device; in a process that another one started, one by its number."""
     n_devices = torch.cuda.device_count()
+    rank = local_rank()
+    if rank is not None:
+        return rank % n_devices
     if n_devices > 1 and multiprocessing.parent_process() is not None:
         return os.getpid() % n_devices  # jobs that are started together follow each other
     return int(torch.cuda.current_device())

@@ -5,21 +5,23 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable, Hashable
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sktransfer.inputs import EncodedRows
+from sktransfer.inputs import EncodedRows, join_ranges
 from sktransfer.inputs.batches import Batch, collate_windows
-from sktransfer.inputs.grouping import split_by_tokens, split_by_width
+from sktransfer.inputs.grouping import split_by_tokens, split_by_width, split_evenly
 from sktransfer.nn import TransferModel, eval_mode, pool_windows
 from sktransfer.runtime import (
     Graphs,
     TensorCache,
     Tensors,
     Watch,
+    WorkerGroup,
     autocast,
     place_key,
     token_budget,
@@ -46,6 +48,7 @@ def pooled_features(
     dtype: torch.dtype,
     writes: bool = True,
     watch: Watch | None = None,
+    group: WorkerGroup = WorkerGroup(),  # noqa: B008
 ) -> Tensor:
     """Features (n_units, n_layers, pooled_size) of `rows`, on the CPU, in the order of the rows.
 
@@ -56,11 +59,28 @@ def pooled_features(
     together, so that a window's features depend on the others by rounding error. Of an encoder
     that is as it was loaded, features are kept and found again; unless `writes` is false, in the
     folder of its pretrained, too. The model is left in the mode it had. `watch` is told of tokens.
+    The processes of a `group` encode a share of the rows each.
     """
-    launched = launch_features(
-        model, rows, pad_id, device=device, dtype=dtype, writes=writes, watch=watch
+    launch = partial(
+        launch_features,
+        model,
+        pad_id=pad_id,
+        device=device,
+        dtype=dtype,
+        writes=writes,
+        watch=watch,
     )
-    return launched()
+    if group.is_single:
+        return launch(rows)()
+    share = np.sort(split_evenly(rows.row_lengths, group.world_size)[group.rank])
+    features = torch.zeros(
+        int(rows.n_units.sum()), model.n_layers, model.head.linear.in_features, device=device
+    )
+    if len(share):
+        units = join_ranges(rows.unit_start[:-1][share], rows.n_units[share])
+        features[torch.from_numpy(units).to(device)] = launch(rows.take(share))().to(device)
+    group.add_up(features)
+    return features.cpu()
 
 
 @torch.inference_mode()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,10 +15,13 @@ from torch import Tensor
 
 from sktransfer.inputs import EncodedRows
 from sktransfer.inputs.batches import Batch, collate_rows
-from sktransfer.inputs.grouping import epoch_batches, split_by_tokens
+from sktransfer.inputs.grouping import epoch_batches, split_by_tokens, split_evenly
 from sktransfer.nn import PretrainedState, TransferModel
 from sktransfer.runtime import (
+    WorkerGroup,
     autocast,
+    is_out_of_memory,
+    isolated_seed,
     moved,
     rng_state,
     sequence_multiple,
@@ -89,6 +94,21 @@ class RowInputs:
         return RowInputs(self.batch.to(device), targets, weights)
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """Parts of a batch that pass through the encoder one after the other, in this process.
+
+    `rows` and `n_units` are those of the whole batch, `units` the places of this process's
+    features among all.
+    """
+
+    rows: NDArray[np.intp]
+    units: slice
+    n_units: int
+    batches: list[Batch]
+    auxiliary: list[tuple[AuxiliaryTargets, int] | None]
+
+
 class RowObjective:
     """Batches of rows, each row with a target, as steps of the training loop.
 
@@ -111,6 +131,8 @@ class RowObjective:
         Numbers of the lowest layers that are frozen in some epoch.
     auxiliary : AuxiliaryLoss, default=None
         Language modeling beside the task.
+    group : WorkerGroup, default=WorkerGroup()
+        Processes that compute a share of each batch.
     """
 
     def __init__(
@@ -125,9 +147,10 @@ class RowObjective:
         pretrained: PretrainedState | None = None,
         later: Sequence[int] = (),
         auxiliary: AuxiliaryLoss | None = None,
+        group: WorkerGroup = WorkerGroup(),  # noqa: B008
     ) -> None:
         self.model, self.data, self.row_loss = model, data, row_loss
-        self.auxiliary = auxiliary
+        self.auxiliary, self.group = auxiliary, group
         self.batch_size, self.device, self.dtype = batch_size, device, dtype
         self.row_tokens = _training_tokens(data.encoded)
         self.pretrained, self.later = pretrained, later
@@ -147,7 +170,9 @@ class RowObjective:
         self._fixed = None
         if is_fixed:
             # A copy, because tensors from inference mode cannot be used in training.
-            self._fixed = pooled_features(self.model, self.data.encoded, pad_id, **place).clone()
+            self._fixed = pooled_features(
+                self.model, self.data.encoded, pad_id, group=self.group, **place
+            ).clone()
             self.model.eval()  # on features that do not change, the head trains without dropout
         frozen = FrozenLayerCache.below(
             self.model,
@@ -181,46 +206,116 @@ class RowObjective:
         on which the loss of the whole batch has its gradient, then part by part to carry that
         gradient into the encoder. So the loss may compare rows of different parts, and the
         gradient does not depend on how the batch is cut (Gao et al. 2021, arXiv:2101.06983).
+        Nor does it depend on how many processes share the parts.
         """
         if self._fixed is not None:
             index = torch.from_numpy(step)
             features = self._fixed[index].to(self.device)
             targets = self.data.targets[index].to(self.device)
             return self._backward(features, targets, self.data.loss_weights[index].to(self.device))
-        parts = split_by_tokens(self.row_tokens[step], token_budget)
-        order = np.concatenate(parts)
-        batches = [self._collate(step[part], rng).to(self.device) for part in parts]
-        index = torch.from_numpy(step[order])
+        try:
+            return self._encoder_gradient(step, token_budget, rng)
+        except (RuntimeError, MemoryError) as error:
+            if self.group.is_single or not is_out_of_memory(error):
+                raise
+            # The others wait for this process, which therefore cannot begin the step again.
+            raise RuntimeError(
+                f"Process {self.group.rank} has no memory left for its share of a batch: lower "
+                "batch_size or max_length, or start more processes."
+            ) from None
+
+    def _encoder_gradient(
+        self, step: NDArray[np.intp], token_budget: int, rng: np.random.Generator
+    ) -> StepLoss:
+        parts = self._parts(step, token_budget, rng)
+        index = torch.from_numpy(parts.rows)
         targets = self.data.targets[index].to(self.device)
         weights = self.data.loss_weights[index].to(self.device)
-        auxiliary = self._auxiliary_targets(batches, rng)
-        if len(parts) == 1:
-            features, extra = self._pass(batches[0], auxiliary[0])
+        is_one = len(parts.batches) == 1
+        if is_one and self.group.is_single:
+            features, extra = self._pass(parts.batches[0], parts.auxiliary[0])
             return self._backward(features, targets, weights, extra)
-        generators, pieces = [], []
-        for batch in batches:
-            generators.append(rng_state(self.device))
-            with torch.no_grad():
-                pieces.append(self._pass(batch, None)[0])
-        features = torch.cat(pieces).requires_grad_()
-        loss = self._backward(features, targets, weights)
+        generators, made = [], []
+        with self._own_draws(rng):
+            for batch, extra_targets in zip(parts.batches, parts.auxiliary, strict=True):
+                generators.append(rng_state(self.device))
+                with torch.set_grad_enabled(is_one):
+                    made.append(self._pass(batch, extra_targets if is_one else None))
+        features = self._joined([piece.detach() for piece, _ in made], parts)
+        loss = self._backward(features.requires_grad_(), targets, weights)
         assert features.grad is not None
-        gradients = features.grad.split([len(piece) for piece in pieces])
-        for batch, targets_of_tokens, state, gradient in zip(
-            batches, auxiliary, generators, gradients, strict=True
-        ):
-            set_rng_state(state, self.device)
-            part, extra = self._pass(batch, targets_of_tokens)
-            losses = [part] if extra is None else [part, extra]
-            if part.requires_grad:
-                torch.autograd.backward(losses, [gradient, None][: len(losses)])
-        return loss
+        sizes = [len(piece) for piece, _ in made]
+        with self._own_draws(rng):
+            for number, gradient in enumerate(features.grad[parts.units].split(sizes)):
+                if not is_one:
+                    set_rng_state(generators[number], self.device)
+                    made[number] = self._pass(parts.batches[number], parts.auxiliary[number])
+                part, extra = made[number]
+                losses = [part] if extra is None else [part, extra]
+                if part.requires_grad:
+                    torch.autograd.backward(losses, [gradient, None][: len(losses)])
+        return self._added_up(loss)
+
+    def _parts(self, step: NDArray[np.intp], token_budget: int, rng: np.random.Generator) -> _Parts:
+        rank, world_size = self.group.rank, self.group.world_size
+        shares = [step[share] for share in split_evenly(self.row_tokens[step], world_size)]
+        n_units = [int(self.data.encoded.n_units[share].sum()) for share in shares]
+        first = sum(n_units[:rank])
+        own = shares[rank]
+        batches = [
+            self._collate(own[part], rng).to(self.device)
+            for part in split_by_tokens(self.row_tokens[own], token_budget)
+        ]
+        return _Parts(
+            rows=np.concatenate(shares),
+            units=slice(first, first + n_units[rank]),
+            n_units=sum(n_units),
+            batches=batches,
+            auxiliary=self._auxiliary_targets(batches, rng),
+        )
+
+    def _own_draws(self, rng: np.random.Generator) -> AbstractContextManager[None]:
+        """Dropout of its own for each process; what follows draws the same in all of them."""
+        if self.group.is_single:
+            return contextlib.nullcontext()
+        return isolated_seed(int(rng.integers(2**62)) + self.group.rank, self.device)
+
+    def _joined(self, pieces: list[Tensor], parts: _Parts) -> Tensor:
+        """Features of all rows of a batch, of which this process has `pieces`."""
+        shape = (parts.n_units, self.model.n_layers, self.model.head.linear.in_features)
+        features = torch.zeros(shape, device=self.device)
+        if pieces:
+            torch.cat(pieces, out=features[parts.units])
+        self.group.add_up(features)
+        return features
+
+    def _added_up(self, loss: StepLoss) -> StepLoss:
+        """Add up the gradients and average the loss over the processes.
+
+        All of them have the whole gradient of the head.
+        """
+        group = self.group
+        if group.is_single:
+            return loss
+        of_head = {*self.model.head.parameters()}
+        trained = [weights for weights in self.model.parameters() if weights.requires_grad]
+        pieces = [loss.total.reshape(1) / group.world_size]
+        for weights in trained:
+            gradient = torch.zeros_like(weights) if weights.grad is None else weights.grad
+            share = group.world_size if weights in of_head else 1
+            pieces.append(gradient.flatten() / share)
+        together = torch.cat(pieces)
+        group.add_up(together)
+        total, *gradients = together.split([len(piece) for piece in pieces])
+        for weights, gradient in zip(trained, gradients, strict=True):
+            weights.grad = gradient.view_as(weights)
+        return StepLoss(total[0], loss.count)
 
     def inputs(
         self, step: NDArray[np.intp], token_budget: int, rng: np.random.Generator
     ) -> RowInputs | None:
         """Rows of a step, longest first, or None if a single pass of the encoder is not enough."""
-        if self._fixed is not None or self.auxiliary is not None:
+        if self._fixed is not None or self.auxiliary is not None or not self.group.is_single:
             return None
         parts = split_by_tokens(self.row_tokens[step], token_budget)
         if len(parts) > 1:
@@ -262,7 +357,7 @@ class RowObjective:
         if self.auxiliary is None:
             return [None] * len(batches)
         auxiliary = [self.auxiliary.targets(batch, rng) for batch in batches]
-        count = sum(extra.count for extra in auxiliary)
+        count = self.group.total(sum(extra.count for extra in auxiliary))
         return [(extra, max(count, 1)) for extra in auxiliary]
 
     def _collate(self, rows: NDArray[np.intp], rng: np.random.Generator) -> Batch:
