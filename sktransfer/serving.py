@@ -316,7 +316,8 @@ def _read_document(folder: Path) -> Document:
     path = folder / DOCUMENT_FILE
     if not path.is_file():
         raise ValueError(
-            f"folder={str(folder)!r} holds no exported estimator: {DOCUMENT_FILE} is missing."
+            f"folder={str(folder)!r} holds no exported estimator: {DOCUMENT_FILE} is missing "
+            "(sktransfer.load reads what save wrote)."
         )
     try:
         document: Document = json.loads(path.read_text("utf-8"))

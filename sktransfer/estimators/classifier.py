@@ -64,11 +64,9 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
     mixing_coefficient : float or "auto", default="auto"
         Share of the fine-tuned weights in their average with the pretrained ones, after which the
         head is refitted: weight-space ensembling (WiSE-FT) [4]_. 1 takes the fine-tuned weights as
-        they are. ``"auto"`` is 1, but for at most 1,000 rows it falls to 0.5 as the log loss of
-        the linear probe in cross-validation rises from 0.8 to 1 times that of guessing by the
-        frequencies of the classes: then a fine-tune mostly memorizes its rows. Also 1 for
-        multilabel targets, with validation rows, and with ``warm_start`` or
-        ``head_init="random"``.
+        they are. ``"auto"`` is 0.5 for at most 64 rows and 0.75 for more, because a fine-tune
+        memorizes a part of its rows. It is 1 for pairs of texts, multilabel targets, with
+        validation rows, for a warm start and with ``head_init="random"``.
 
     Attributes
     ----------

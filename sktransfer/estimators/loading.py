@@ -27,6 +27,7 @@ from sktransfer.estimators.saving import (
 )
 from sktransfer.fitting.plain_state import from_plain
 from sktransfer.fitting.saving import MissingEncoderError, read_arrays, read_network
+from sktransfer.fitting.served_files import DOCUMENT_FILE
 from sktransfer.runtime import usual_numerics
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -116,6 +117,10 @@ def _local(folder: str | os.PathLike[str], revision: str | None) -> Path:
 
 def _read_document(folder: Path) -> dict[str, Any]:
     path = folder / DOCUMENT
+    if not path.is_file() and (folder / DOCUMENT_FILE).is_file():
+        raise ValueError(
+            f"folder={str(folder)!r} was written by export: sktransfer.serving.load reads it."
+        )
     if not path.is_file():
         raise ValueError(f"folder={str(folder)!r} holds no saved estimator: {DOCUMENT} is missing.")
     try:

@@ -14,7 +14,7 @@ from sktransfer.fitting.context import FitContext, FitJob, load_context
 from sktransfer.fitting.continuation import Continuation
 from sktransfer.fitting.epochs import EpochMonitor, report
 from sktransfer.fitting.lexical import fit_lexical
-from sktransfer.fitting.mixing import mix_weights, mixing_coefficient, present_weights
+from sktransfer.fitting.mixing import mix_weights, mixing_coefficient, present_weights, refit_c
 from sktransfer.fitting.predictor import warn_of_cuts
 from sktransfer.fitting.probe import Probe
 from sktransfer.inputs import EncodedRows
@@ -79,13 +79,14 @@ def _fit(context: FitContext, callbacks: FitCallbacks | None) -> FitResult:
         attributes=lambda: _attributes(context, copied=True),
     )
     with device_memory.holding(model, context.device):
-        coefficient, before = _probe(context, data), present_weights(model)
+        _start_from_probe(context, data)
+        before, coefficient = present_weights(model), mixing_coefficient(context)
         result = _fine_tune(context, data, monitor)
         interruption = monitor.finish(result)
         if result.loss_curve and not is_partial:
             mix_weights(model, before, coefficient)
             if parameters.head_refit:
-                Probe(context, data).solve_head(task.refit_c)
+                Probe(context, data).solve_head(refit_c(context, coefficient))
     has_lexical = parameters.lexical_weight > 0 and isinstance(task, BlendableTask)
     attributes = {
         **_attributes(context),
@@ -144,12 +145,9 @@ def _validation(context: FitContext, data: EncodedDataset) -> Callable[[], float
     return validate
 
 
-def _probe(context: FitContext, data: EncodedDataset) -> float:
-    """Start from the linear probe; the share of the weights that a fine-tune is to have."""
-    probe = Probe(context, data)
+def _start_from_probe(context: FitContext, data: EncodedDataset) -> None:
     if context.job.warm_start is None and context.parameters.head_init == "probe":
-        probe.solve_head(context.parameters.C)
-    return mixing_coefficient(context, probe) if context.plan.n_epochs else 1.0
+        Probe(context, data).solve_head(context.parameters.C)
 
 
 def _fine_tune(context: FitContext, data: EncodedDataset, monitor: EpochMonitor) -> TrainingResult:

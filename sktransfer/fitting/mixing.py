@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sktransfer.fitting.context import FitContext
-from sktransfer.fitting.probe import Probe
 from sktransfer.nn import TransferModel
 from sktransfer.tasks import ClassificationTask
 
-# With more rows than these, fine-tuned weights need no caution.
-_FEW_ROWS = 1000
-# The coefficient falls from 1 to its least value as the relative loss of the probe rises between
-# these bounds.
-_EASY, _HARD = 0.8, 1.0
-_LEAST = 0.5
+_FEW_ROWS = 64
+_SHARE_OF_FEW, _SHARE_OF_MANY = 0.5, 0.75
 
 
-def mixing_coefficient(context: FitContext, probe: Probe) -> float:
+def mixing_coefficient(context: FitContext) -> float:
     """Share of the fine-tuned weights in the average with those before the training.
 
-    Where a linear model on the pretrained features tells the classes of held-out rows apart only
-    poorly, a fine-tune on few rows mostly memorizes them, and half of its way is better.
+    A fine-tune memorizes a part of its rows, and the fewer they are, the shorter is the way that
+    is best. How the texts of a pair relate is not in the pretrained features, and takes all of it.
     """
     chosen = context.parameters.mixing_coefficient
     if chosen != "auto":
         return 1.0 if chosen is None else chosen
     job = context.job
-    is_few = len(context.rows) <= _FEW_ROWS and job.validation is None
     is_first = job.warm_start is None and not job.is_partial
-    is_probed = context.parameters.head_init == "probe"
-    if not (is_few and is_first and is_probed and isinstance(context.task, ClassificationTask)):
+    is_measured = (
+        isinstance(context.task, ClassificationTask)
+        and context.parameters.head_init == "probe"
+        and job.row_format.n_columns(context.rows.texts) == 1
+        and job.validation is None
+    )
+    if not (is_first and is_measured):
         return 1.0
-    loss = probe.relative_loss(context.parameters.C)
-    return float(np.interp(loss, [_EASY, _HARD], [1.0, _LEAST]))
+    return _SHARE_OF_FEW if _has_few_rows(context) else _SHARE_OF_MANY
+
+
+def refit_c(context: FitContext, coefficient: float) -> float:
+    """Inverse regularization strength of the head on averaged weights.
+
+    On few rows it lies between that of the probe and that of fine-tuned features, as the weights
+    do.
+    """
+    C = context.task.refit_c
+    if _has_few_rows(context):
+        C = max(C, C**coefficient * context.parameters.C ** (1 - coefficient))
+    return float(C)
+
+
+def _has_few_rows(context: FitContext) -> bool:
+    return len(context.rows) <= _FEW_ROWS
 
 
 def present_weights(model: TransferModel) -> dict[str, Tensor]:

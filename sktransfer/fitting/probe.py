@@ -14,12 +14,11 @@ from torch import Tensor
 from sktransfer.fitting.context import FitContext
 from sktransfer.inputs import distinct, join_ranges
 from sktransfer.runtime import cache, one_blas_thread, place_key, progress_bar
-from sktransfer.tasks import ClassificationTask, LinearWeights
+from sktransfer.tasks import LinearWeights
 from sktransfer.training import EncodedDataset, pooled_features
 
 # There are many more words and tokens than rows; this many are enough for a probe.
 _MAX_UNITS = 50_000
-_N_FOLDS = 5
 
 
 class Probe:
@@ -50,15 +49,6 @@ class Probe:
         head.set_weights(torch.from_numpy(found.coef), torch.from_numpy(found.intercept))
         for weights in head.parameters():
             self._context.group.take_first(weights.data)
-
-    def relative_loss(self, C: float) -> float:
-        """Log loss in cross-validation, relative to that of the frequencies of the classes.
-
-        Near 0 where the features tell the classes apart, 1 or more where they say nothing of them.
-        """
-        key = self._key("relative loss", C)
-        compute = partial(self._relative_loss, C)
-        return compute() if key is None else cache.remembered(key, compute, lambda _: 8)
 
     def _key(self, kind: str, C: float) -> Hashable | None:
         context, model = self._context, self._context.model
@@ -104,34 +94,6 @@ class Probe:
         device = self._context.device if self._context.device.type == "cuda" else None
         with one_blas_thread():
             return self._context.task.solve(inputs, targets, weights, C=C, device=device)
-
-    def _relative_loss(self, C: float) -> float:
-        task = self._context.task
-        assert isinstance(task, ClassificationTask)
-        inputs, targets, weights = self._problem
-        codes = targets.numpy()
-        folds = _folds(codes)
-        losses = np.empty(len(codes))
-        with one_blas_thread():
-            for fold in range(folds.max() + 1):
-                inner, outer = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-                model = task.solve(inputs[inner], targets[inner], weights[inner], C=C)
-                logs = task.log_probabilities(model.scores(inputs[outer]))
-                losses[outer] = -logs[np.arange(len(outer)), codes[outer]]
-        shares = np.bincount(codes, weights=weights) / weights.sum()
-        entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
-        return float(np.average(losses, weights=weights) / entropy)
-
-
-def _folds(codes: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Fold of each row, so that each class is spread over the folds.
-
-    scikit-learn's StratifiedKFold would warn of classes with fewer rows than folds.
-    """
-    order = np.argsort(codes, kind="stable")
-    folds = np.empty(len(codes), dtype=np.intp)
-    folds[order] = np.arange(len(codes)) % _N_FOLDS
-    return folds
 
 
 def _evenly_spaced(n_units: NDArray[np.int64]) -> NDArray[np.intp]:

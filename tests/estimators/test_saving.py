@@ -212,6 +212,10 @@ def test_what_is_not_an_estimator_is_refused(named_encoder, tmp_path):
         TransferTextClassifier(named_encoder).save(tmp_path / "saved")
     with pytest.raises(ValueError, match="holds no saved estimator"):
         sktransfer.load(tmp_path / "nothing")
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported" / "serving.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"written by export: sktransfer\.serving\.load reads it"):
+        sktransfer.load(tmp_path / "exported")
     fitted = TransferTextClassifier(named_encoder, max_epochs=0).fit(TEXTS, LABELS)
     with pytest.raises(ValueError, match="weights must be"):
         fitted.save(tmp_path / "saved", weights="some")
