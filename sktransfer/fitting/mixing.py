@@ -9,7 +9,7 @@ from sktransfer.fitting.context import FitContext
 from sktransfer.nn import TransferModel
 from sktransfer.tasks import ClassificationTask
 
-_FEW_ROWS = 64
+_FEW_ROWS = 40
 _SHARE_OF_FEW, _SHARE_OF_MANY = 0.5, 0.75
 
 
