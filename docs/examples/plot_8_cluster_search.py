@@ -52,7 +52,7 @@ from sktransfer import TransferTextClassifier
 
 search = GridSearchCV(
     TransferTextClassifier(trainable_layers=2, max_epochs=3, memory=mkdtemp(), random_state=0),
-    {"learning_rate": [1e-4, 3e-4, 1e-3], "contrastive_weight": [0.0, 1.0]},
+    {"learning_rate": [1e-4, 3e-4], "contrastive_weight": [0.0, 1.0]},
     cv=3,
     refit=False,
 )
@@ -85,24 +85,14 @@ plt.show()
 # %%
 # What the search found
 # ---------------------
+#
+# The scores of a setting differ more between the folds than the settings differ among each other:
+# with so few rows, the defaults will do.
 
-scores = np.full((3, 2), np.nan)
-rates, weights = search.param_grid["learning_rate"], search.param_grid["contrastive_weight"]
-for params, score in zip(
-    search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True
-):
-    place = rates.index(params["learning_rate"]), weights.index(params["contrastive_weight"])
-    scores[place] = score
-
-figure, axes = plt.subplots(figsize=(4, 3.5), layout="constrained")
-axes.imshow(scores, cmap="Blues", aspect="auto")
-axes.set_xticks(range(2), weights)
-axes.set_yticks(range(3), rates)
-axes.set_xlabel("contrastive_weight")
-axes.set_ylabel("learning_rate")
-for (row, column), score in np.ndenumerate(scores):
-    axes.text(column, row, f"{score:.3f}", ha="center", va="center")
-plt.show()
+for place, params in enumerate(search.cv_results_["params"]):
+    mean = search.cv_results_["mean_test_score"][place]
+    deviation = search.cv_results_["std_test_score"][place]
+    print(f"{mean:.3f} ± {deviation:.3f}  {params}")
 
 # %%
 # A second search starts warm: the folder has what the frozen layers give, also for workers that
