@@ -65,8 +65,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         Share of the fine-tuned weights in their average with the pretrained ones, after which the
         head is refitted: weight-space ensembling (WiSE-FT) [4]_. 1 takes the fine-tuned weights as
         they are. ``"auto"`` is 0.5 for at most 40 rows and 0.75 for more, because a fine-tune
-        memorizes a part of its rows. It is 1 for pairs of texts, multilabel targets, with
-        validation rows, for a warm start and with ``head_init="random"``.
+        memorizes some of its rows. It is 1 for pairs of texts and multilabel targets, with
+        validation rows, in a warm start, and with ``head_init="random"``.
 
     Attributes
     ----------

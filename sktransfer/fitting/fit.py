@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,13 @@ from sktransfer.fitting.predictor import warn_of_cuts
 from sktransfer.fitting.probe import Probe
 from sktransfer.inputs import EncodedRows
 from sktransfer.language.auxiliary import AuxiliaryLanguage
-from sktransfer.runtime import device_memory, isolated_seed, resolve_device, usual_numerics
+from sktransfer.runtime import (
+    device_memory,
+    isolated_seed,
+    resolve_device,
+    usual_numerics,
+    worker_group,
+)
 from sktransfer.tasks import BlendableTask
 from sktransfer.training import (
     EncodedDataset,
@@ -54,6 +60,8 @@ def run_fit(job: FitJob, callbacks: FitCallbacks | None = None) -> FitResult:
         With the model on the CPU.
     """
     with usual_numerics(), isolated_seed(job.seed, resolve_device(job.parameters.device)):
+        if worker_group().rank:  # only the first process reports
+            job = replace(job, parameters=replace(job.parameters, verbose=0))
         context = load_context(job)
         if context.label_texts:
             read = ", ".join(
@@ -107,7 +115,8 @@ def _encode(context: FitContext) -> EncodedDataset:
     data = EncodedDataset(
         rows.texts, encoded, targets, rows.weights, weights, context.tokenizer.pad_id
     )
-    if not context.group.is_same(int(data.content[:15], 16)):
+    group = context.group
+    if not group.is_single and not group.is_same(int(data.content[:15], 16)):
         raise ValueError(
             "The processes that share this fit have different rows, targets or weights: give all "
             "of them the same, in the same order."

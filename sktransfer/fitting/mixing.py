@@ -16,8 +16,8 @@ _SHARE_OF_FEW, _SHARE_OF_MANY = 0.5, 0.75
 def mixing_coefficient(context: FitContext) -> float:
     """Share of the fine-tuned weights in the average with those before the training.
 
-    A fine-tune memorizes a part of its rows, and the fewer they are, the shorter is the way that
-    is best. How the texts of a pair relate is not in the pretrained features, and takes all of it.
+    A fine-tune memorizes some of its rows, the more so the fewer there are. How two texts relate is
+    hardly in the pretrained features, so that pairs do best with the fine-tuned weights.
     """
     chosen = context.parameters.mixing_coefficient
     if chosen != "auto":

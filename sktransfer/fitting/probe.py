@@ -39,7 +39,7 @@ class Probe:
 
     def solve_head(self, C: float) -> None:
         """Solve for the head, and set its weights."""
-        key = self._key("head", C)
+        key = self._key(C)
         solve = partial(self._solution, C)
         if key is None:
             found = solve()
@@ -50,7 +50,7 @@ class Probe:
         for weights in head.parameters():
             self._context.group.take_first(weights.data)
 
-    def _key(self, kind: str, C: float) -> Hashable | None:
+    def _key(self, C: float) -> Hashable | None:
         context, model = self._context, self._context.model
         if model.pretrained is None or not model.pretrained.is_whole:
             return None
@@ -61,7 +61,7 @@ class Probe:
         # With the folder: what is cached in the process only has yet to be written there.
         pretrained = (model.pretrained.key, model.pretrained.folder)
         task = joblib.hash(context.task)
-        return (kind, *pretrained, shape, place, self._data.content, task, C)
+        return ("head", *pretrained, shape, place, self._data.content, task, C)
 
     @cached_property
     def _problem(self) -> tuple[NDArray[np.float64], Tensor, NDArray[np.float64]]:
