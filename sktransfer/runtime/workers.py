@@ -45,13 +45,13 @@ class WorkerGroup:
 
     def total(self, value: int) -> int:
         """Sum of a `value` of each process."""
-        shared = torch.tensor(value)
+        shared = torch.tensor(value, device="cpu")
         self.add_up(shared)
         return int(shared)
 
     def agreed(self, value: int) -> int:
         """`value` of process 0."""
-        shared = torch.tensor(value)
+        shared = torch.tensor(value, device="cpu")
         self.take_first(shared)
         return int(shared)
 
