@@ -66,7 +66,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         head is refitted: weight-space ensembling (WiSE-FT) [4]_. 1 takes the fine-tuned weights as
         they are. ``"auto"`` is 0.5 for at most 40 rows and 0.75 for more, because a fine-tune
         memorizes some of its rows. It is 1 for pairs of texts and multilabel targets, with
-        validation rows, in a warm start, and with ``head_init="random"``.
+        early stopping, in a warm start, and with ``head_init="random"``.
 
     Attributes
     ----------

@@ -28,7 +28,7 @@ def mixing_coefficient(context: FitContext) -> float:
         isinstance(context.task, ClassificationTask)
         and context.parameters.head_init == "probe"
         and job.row_format.n_columns(context.rows.texts) == 1
-        and job.validation is None
+        and not context.parameters.early_stopping
     )
     if not (is_first and is_measured):
         return 1.0
