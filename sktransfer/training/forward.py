@@ -48,7 +48,7 @@ def pooled_features(
     dtype: torch.dtype,
     writes: bool = True,
     watch: Watch | None = None,
-    group: WorkerGroup = WorkerGroup(),  # noqa: B008
+    group: WorkerGroup = WorkerGroup(),
 ) -> Tensor:
     """Features (n_units, n_layers, pooled_size) of `rows`, on the CPU, in the order of the rows.
 

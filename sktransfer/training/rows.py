@@ -147,7 +147,7 @@ class RowObjective:
         pretrained: PretrainedState | None = None,
         later: Sequence[int] = (),
         auxiliary: AuxiliaryLoss | None = None,
-        group: WorkerGroup = WorkerGroup(),  # noqa: B008
+        group: WorkerGroup = WorkerGroup(),
     ) -> None:
         self.model, self.data, self.row_loss = model, data, row_loss
         self.auxiliary, self.group = auxiliary, group

@@ -82,12 +82,6 @@ def weights_of(model: TransferModel) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-@pytest.fixture(autouse=True)
-def untrimmed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Giving memory back takes long in a process as large as that of the tests."""
-    monkeypatch.setattr("sktransfer.training.loop.trim_memory", lambda: None)
-
-
 def test_loss_falls_and_the_model_is_left_ready_to_predict() -> None:
     model = toy_model()
     result = run(model)
