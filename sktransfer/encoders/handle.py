@@ -197,8 +197,7 @@ class EncoderHandle:
         encoder, tokenizer = modules
         if device is not None and cache.get(key) is modules:
             device_memory.on(encoder, device)
-        shared: dict[int, Any] = {id(p): nn.Parameter(p.data) for p in encoder.parameters()}
-        return copy.deepcopy(encoder, shared), tokenizer
+        return _sharing_copy(encoder), tokenizer
 
     def _read(self, lm_head: bool) -> tuple[Encoder, Tokenizer]:
         encoder, tokenizer = self._source.load(lm_head=lm_head)
@@ -380,3 +379,13 @@ def _plain_copy(tensor: Tensor) -> Tensor:
     dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
     copied = tensor.detach().to("cpu", dtype, copy=True)
     return copied.contiguous()
+
+
+def _sharing_copy(encoder: Encoder) -> Encoder:
+    """A deep copy of `encoder` whose parameters have the same storage."""
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.data) for p in encoder.parameters()}
+    for module in encoder.modules():
+        # Each module has a dozen registries of hooks, nearly all empty; deepcopy is slow on them.
+        registries = (one for one in vars(module).values() if isinstance(one, dict) and not one)
+        memo |= {id(one): type(one)() for one in registries}
+    return copy.deepcopy(encoder, memo)

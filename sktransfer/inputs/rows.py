@@ -3,7 +3,7 @@
 A long text is several overlapping windows; several columns are one window, cut to fit.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sktransfer.inputs.texts import Row
 from sktransfer.inputs.tokens import Tokenizer, content_ids
 
 # A tokenizer's transient objects are some hundred times larger than the ids that are kept.
@@ -241,14 +240,12 @@ def window_texts(
     return rows, truncated
 
 
-def distinct(texts: Sequence[Row]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Position of the first copy of each distinct text, and for each text which one it is."""
-    number: dict[Row, int] = {}
-    inverse = np.fromiter(
-        (number.setdefault(text, len(number)) for text in texts), np.intp, len(texts)
-    )
-    first = np.full(len(number), len(texts), dtype=np.intp)
-    np.minimum.at(first, inverse, np.arange(len(texts)))
+def distinct(keys: Sequence[Hashable]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Position of the first copy of each distinct key, and for each key which one it is."""
+    number: dict[Hashable, int] = {}
+    inverse = np.fromiter((number.setdefault(key, len(number)) for key in keys), np.intp, len(keys))
+    first = np.full(len(number), len(keys), dtype=np.intp)
+    np.minimum.at(first, inverse, np.arange(len(keys)))
     return first, inverse
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from sktransfer.runtime.locks import ForkSafeLock
 
@@ -22,5 +23,11 @@ def one_blas_thread() -> Iterator[None]:
     more: threads wait for each other longer than they compute. Blocks in several threads take
     turns.
     """
-    with _turn, threadpool_limits(limits=1, user_api="blas"):
+    with _turn, _controller().limit(limits=1, user_api="blas"):
         yield
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    # It looks through all libraries of the process, which takes milliseconds.
+    return ThreadpoolController()

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sktransfer.inputs import EncodedRows, Row
+from sktransfer.inputs import EncodedRows, Row, distinct
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +69,15 @@ class EncodedDataset:
         In the order of the texts, so that neither copies nor the order of the rows can change the
         last digits of a convex solution.
         """
-        groups: dict[Any, list[int]] = {}
-        for position, (text, target) in enumerate(
-            zip(self.texts, self.targets.tolist(), strict=True)
-        ):
-            key = (text, tuple(target) if isinstance(target, list) else target)
-            groups.setdefault(key, []).append(position)
-        members = [groups[key] for key in sorted(groups, key=_sortable)]
-        first = np.array([positions[0] for positions in members], dtype=np.intp)
-        return first, np.array([weights[positions].sum(axis=0) for positions in members])
+        targets = self.targets.tolist()
+        if self.targets.ndim > 1:
+            targets = [tuple(target) for target in targets]
+        keys = [*zip(self.texts, targets, strict=True)]
+        first, inverse = distinct(keys)
+        order = np.array(sorted(range(len(first)), key=lambda i: _sortable(keys[first[i]])))
+        merged = np.zeros((len(first), *weights.shape[1:]))
+        np.add.at(merged, inverse, weights)
+        return first[order], merged[order]
 
 
 def _sortable(key: tuple[Row, Any]) -> tuple[Any, Any]:
