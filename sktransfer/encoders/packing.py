@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import weakref
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,21 @@ Group = tuple[Tensor, Tensor | None]
 # States of the last layers of one sequence, from its token, segment and position ids.
 ReadSequence = Callable[[Tensor, Tensor | None, Tensor], tuple[Tensor, ...]]
 
-_first_positions: weakref.WeakKeyDictionary[nn.Module, int | None] = weakref.WeakKeyDictionary()
+
+class FirstPosition:
+    """Position id of the first token of a window, once it is known; copies share it."""
+
+    def __init__(self) -> None:
+        self._known: list[int | None] = []
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FirstPosition:
+        return self
+
+    def get(self, compute: Callable[[], int | None]) -> int | None:
+        """The position, or None if the encoder cannot read packed windows."""
+        if not self._known:
+            self._known.append(compute())
+        return self._known[0]
 
 
 def read_packed(
@@ -55,16 +69,13 @@ def first_position_of(
     cannot; this is tested by encoding an example both ways. RoBERTa and similar models count
     positions from the padding id plus one.
     """
-    if model not in _first_positions:
-        found = None
-        if "position_ids" in inspect.signature(model.forward).parameters:
-            with torch.no_grad(), eval_mode(model):
-                example = _example(model)
-                alone = [read_alone(token_ids) for token_ids, _ in example]
-                candidates = (0, pad_id + 1)
-                found = next((n for n in candidates if _is_equal(read, example, alone, n)), None)
-        _first_positions[model] = found
-    return _first_positions[model]
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        return None
+    with torch.no_grad(), eval_mode(model):
+        example = _example(model)
+        alone = [read_alone(token_ids) for token_ids, _ in example]
+        candidates = (0, pad_id + 1)
+        return next((n for n in candidates if _is_equal(read, example, alone, n)), None)
 
 
 def _example(model: nn.Module) -> list[Group]:

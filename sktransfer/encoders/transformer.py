@@ -21,7 +21,7 @@ from sktransfer.encoders.lm_heads import (
     HeadForm,
     saved_tensors,
 )
-from sktransfer.encoders.packing import Group, first_position_of, read_packed
+from sktransfer.encoders.packing import FirstPosition, Group, first_position_of, read_packed
 from sktransfer.nn import Encoder, EncoderFiles
 from sktransfer.nn.split import SplitEncoder, halves_of, token_states
 from sktransfer.runtime.attention import MaskedAttentionError, Unpadding
@@ -59,6 +59,7 @@ class HuggingFaceEncoder(Encoder):
         self.hidden_size = hidden_size
         self.max_length = max_length
         self.is_causal = is_causal
+        self._known_position = FirstPosition()
 
     def forward(
         self,
@@ -139,8 +140,10 @@ class HuggingFaceEncoder(Encoder):
         def read_alone(token_ids: Tensor) -> Tensor:
             return self(token_ids, torch.ones_like(token_ids))[0]  # type: ignore[no-any-return]
 
-        read = functools.partial(self._read_sequence, 1)
-        return first_position_of(self.model, read, read_alone, pad_id_of(self.model.config))
+        read, pad_id = functools.partial(self._read_sequence, 1), pad_id_of(self.model.config)
+        return self._known_position.get(
+            lambda: first_position_of(self.model, read, read_alone, pad_id)
+        )
 
     def _read_sequence(
         self, n_layers: int, token_ids: Tensor, segment_ids: Tensor | None, position_ids: Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -97,6 +98,12 @@ class TransferModel(nn.Module):
         self.n_layers = n_layers
         self.n_skipped = n_skipped
         self.pretrained = None
+
+    def with_encoder(self, encoder: Encoder) -> TransferModel:
+        """The same model with another encoder in its place; the rest is shared."""
+        other = copy.copy(self)
+        other._modules = {**self._modules, "encoder": encoder}
+        return other
 
     def states(self, batch: WindowBatch, multiple: int | None = None) -> tuple[Tensor, ...]:
         """States (n_windows, n_tokens, hidden_size) of the encoder's last layers, top first.

@@ -1,4 +1,4 @@
-"""Weights that stay on a device between uses."""
+"""Weights that stay between uses as they are used: on a device, or packed on the CPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import copy
 import gc
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,24 +16,29 @@ from torch import Tensor, nn
 
 from sktransfer.runtime.device import is_out_of_memory
 from sktransfer.runtime.locks import ForkSafeLock
+from sktransfer.runtime.packed_linear import PackedLinear, packable_layers
+from sktransfer.runtime.torch_private import pack_weight
 
 Module = TypeVar("Module", bound=nn.Module)
 _Key = tuple[int, str]
 
 _SHARE_OF_DEVICE = 0.25
 _UNKNOWN_MEMORY = 1 << 33
+_HOST_BYTES = 1 << 29
+_HOST = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A module on a device, and the weights on the CPU that it was made from."""
+    """A copy of a module, and the weights on the CPU that it was made from."""
 
     owner: weakref.ref[nn.Module]
     module: nn.Module
     places: list[tuple[dict[str, nn.Parameter | None], str]]
     sources: list[Tensor]
     versions: list[int]
-    tensors: list[Tensor]
+    # None where the copy uses the source itself.
+    tensors: list[Tensor | None]
 
     def is_of(self, module: nn.Module) -> bool:
         """Whether the weights of `module` are still those that were copied."""
@@ -48,7 +53,7 @@ class _Copy:
 
 
 class DeviceMemory:
-    """Copies of modules on GPUs; the least recently used are removed first.
+    """Copies of modules on GPUs, or packed on the CPU; the least recently used are removed first.
 
     A module itself rests on the CPU, so that it can be copied and pickled wherever it is read. Its
     copy goes with it, with a change of its weights, or when memory is scarce. Weights that several
@@ -57,7 +62,7 @@ class DeviceMemory:
     Parameters
     ----------
     budget : int or None, default=None
-        Most bytes per device; None is a quarter of its memory.
+        Most bytes per device; None is a quarter of its memory, and 512 MiB on the CPU.
 
     Examples
     --------
@@ -74,7 +79,7 @@ class DeviceMemory:
 
     @property
     def budget(self) -> int | None:
-        """Most bytes that copies take per device; None is a quarter of its memory."""
+        """Most bytes that copies take per device; None is a quarter of it, 512 MiB on the CPU."""
         return self._budget
 
     @budget.setter
@@ -96,8 +101,9 @@ class DeviceMemory:
         seen: set[int] = set()
         listed = []
         for (_, device), kept in [*self._copies.items()]:
-            new = [tensor for tensor in kept.tensors if tensor.data_ptr() not in seen]
-            seen.update(tensor.data_ptr() for tensor in new)
+            made = [tensor for tensor in kept.tensors if tensor is not None]
+            new = [tensor for tensor in made if _identity(tensor) not in seen]
+            seen.update(_identity(tensor) for tensor in new)
             n_bytes = sum(tensor.nbytes for tensor in new)
             listed.append((type(kept.module).__name__, device, n_bytes))
         return listed
@@ -125,13 +131,37 @@ class DeviceMemory:
         if _is_host(device):
             return module
         with self._lock:
-            key = (id(module), _name(device))
-            kept = self._copies.pop(key, None)
-            if kept is None or not kept.is_of(module):
+            kept = self._found(module, device)
+            if kept is None:
                 sources = [part.data for part in module.parameters()]
                 kept = self._keep(module, device, self._copied(sources, device))
-            else:
-                self._copies[key] = kept
+        found: Any = kept.module
+        return found  # type: ignore[no-any-return]
+
+    def packed(self, module: Module, blocks: Iterable[nn.Module]) -> Module:
+        """`module` for passes in float32 on the CPU, weights of linear layers packed.
+
+        Parameters
+        ----------
+        module : nn.Module
+            Rests on the CPU, and is not changed.
+        blocks : iterable of nn.Module
+            Its parts in which layers are packed.
+
+        Returns
+        -------
+        nn.Module
+            A copy in eval mode over the same parameters, or the module itself if there is nothing
+            to pack, or no room for it.
+        """
+        with self._lock:
+            kept = self._found(module, _HOST)
+            if kept is None:
+                layers = packable_layers(blocks)
+                budget = _HOST_BYTES if self._budget is None else self._budget
+                if not layers or sum(layer.weight.nbytes for layer in layers) > budget:
+                    return module
+                kept = self._pack(module, layers)
         found: Any = kept.module
         return found  # type: ignore[no-any-return]
 
@@ -184,6 +214,15 @@ class DeviceMemory:
             torch.mps.empty_cache()
         return bool(keys)
 
+    def _found(self, module: nn.Module, device: torch.device) -> _Copy | None:
+        """The copy of `module` there, now the most recently used, if it is still like it."""
+        key = (id(module), _name(device))
+        kept = self._copies.pop(key, None)
+        if kept is None or not kept.is_of(module):
+            return None
+        self._copies[key] = kept
+        return kept
+
     def _copied(self, sources: list[Tensor], device: torch.device) -> list[Tensor]:
         """`sources` on `device`; those that a copy there was made from are found."""
         try:
@@ -194,6 +233,14 @@ class DeviceMemory:
         return self._found_or_copied(sources, device)
 
     def _found_or_copied(self, sources: list[Tensor], device: torch.device) -> list[Tensor]:
+        found = self._tensors_of(sources, device)
+        return [
+            part.to(device, copy=True) if tensor is None else tensor
+            for part, tensor in zip(sources, found, strict=True)
+        ]
+
+    def _tensors_of(self, sources: list[Tensor], device: torch.device) -> list[Tensor | None]:
+        """What copies on `device` made from each of `sources`, if it is still the same."""
         found = {
             (source.data_ptr(), source.shape, source.stride()): tensor
             for (_, place), kept in [*self._copies.items()]
@@ -201,13 +248,9 @@ class DeviceMemory:
             for source, version, tensor in zip(
                 kept.sources, kept.versions, kept.tensors, strict=True
             )
-            if source._version == version
+            if tensor is not None and source._version == version
         }
-        known = (found.get((part.data_ptr(), part.shape, part.stride())) for part in sources)
-        return [
-            part.to(device, copy=True) if tensor is None else tensor
-            for part, tensor in zip(sources, known, strict=True)
-        ]
+        return [found.get((part.data_ptr(), part.shape, part.stride())) for part in sources]
 
     def _keep(self, module: nn.Module, device: torch.device, tensors: list[Tensor]) -> _Copy:
         """A copy of `module` over `tensors`, its weights on `device`, kept if there is room."""
@@ -217,7 +260,35 @@ class DeviceMemory:
             for part, tensor in zip(parameters, tensors, strict=True)
         }
         memo |= {id(part): part.to(device, copy=True) for part in module.buffers()}
-        key = (id(module), _name(device))
+        return self._put(module, device, memo, [*tensors])
+
+    # Passes in inference mode and in others use the copy.
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _pack(self, module: nn.Module, layers: list[nn.Linear]) -> _Copy:
+        """A copy of `module` over its parameters, with packed weights of `layers`."""
+        assert pack_weight is not None
+        weights = [layer.weight.data for layer in layers]
+        found = self._tensors_of(weights, _HOST)
+        memo: dict[int, Any] = {
+            id(part): nn.Parameter(part.data, requires_grad=False) for part in module.parameters()
+        }
+        packed: dict[int, Tensor] = {}
+        for layer, weight, tensor in zip(layers, weights, found, strict=True):
+            made = pack_weight(weight) if tensor is None else tensor
+            packed[id(layer.weight)] = made
+            memo[id(layer)] = PackedLinear(layer, made)
+        tensors = [packed.get(id(part)) for part in module.parameters()]
+        return self._put(module, _HOST, memo, tensors)
+
+    def _put(
+        self,
+        module: nn.Module,
+        device: torch.device,
+        memo: dict[int, Any],
+        tensors: list[Tensor | None],
+    ) -> _Copy:
+        key, parameters = (id(module), _name(device)), list(module.parameters())
 
         def forget(_: Any) -> None:
             self._copies.pop(key, None)
@@ -261,6 +332,10 @@ def _assign(parameters: list[nn.Parameter], tensors: list[Tensor]) -> None:
         part.data = tensor
 
 
+def _identity(tensor: Tensor) -> int:
+    return id(tensor) if tensor.is_mkldnn else tensor.data_ptr()
+
+
 def _name(device: torch.device) -> str:
     """The device with its number."""
     if str(device) == "cuda":
@@ -277,6 +352,8 @@ def _default_budget(device: torch.device) -> int:
         total = torch.cuda.get_device_properties(device).total_memory
     elif device.type == "mps" and hasattr(torch.mps, "recommended_max_memory"):
         total = torch.mps.recommended_max_memory()
+    elif device.type == "cpu":
+        return _HOST_BYTES
     else:
         total = _UNKNOWN_MEMORY
     return int(_SHARE_OF_DEVICE * total)

@@ -2,11 +2,13 @@
 
 Each can go when PyTorch has a public one: a mode that sees every operator, and the operators that
 synchronize; attention with a bias of any stride; copies of many tensors at once, which its own
-optimizers use; the backward pass of softmax; a query of the CPU's instructions.
+optimizers use; the backward pass of softmax; a query of the CPU's instructions; products with
+weights in the layout that oneDNN wants, as PyTorch's compiler makes them.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +24,8 @@ __all__ = [
     "copy_all",
     "cpu_multiplies_bfloat16",
     "efficient_attention",
+    "pack_weight",
+    "packed_product",
     "softmax_backward",
 ]
 
@@ -45,3 +49,23 @@ def cpu_multiplies_bfloat16() -> bool:
     """Whether the CPU has instructions for products in bfloat16."""
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
+
+
+def _packing() -> Callable[[Tensor], Tensor] | None:
+    is_known = platform.machine().lower() in ("x86_64", "amd64")
+    if not (is_known and torch.backends.mkldnn.is_available()):
+        return None
+    reorder = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
+    if reorder is None or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return None
+    return lambda weight: reorder(weight, _USUAL_ROWS)
+
+
+# The layout is chosen for this many rows; any number can be multiplied.
+_USUAL_ROWS = 16
+pack_weight = _packing()
+
+
+def packed_product(rows: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+    """Linear layer of `rows` with a weight that `pack_weight` gave."""
+    return torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "")  # type: ignore[no-any-return]

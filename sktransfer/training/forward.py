@@ -15,7 +15,7 @@ from torch import Tensor
 from sktransfer.inputs import EncodedRows, join_ranges
 from sktransfer.inputs.batches import Batch, collate_windows
 from sktransfer.inputs.grouping import split_by_tokens, split_by_width, split_evenly
-from sktransfer.nn import TransferModel, eval_mode, pool_windows
+from sktransfer.nn import Encoder, TransferModel, eval_mode, pool_windows
 from sktransfer.runtime import (
     Graphs,
     TensorCache,
@@ -27,16 +27,20 @@ from sktransfer.runtime import (
     token_budget,
     width_multiple,
 )
+from sktransfer.runtime.packed_linear import rounds_alike
 from sktransfer.training.frozen import (
     LEAST_TOKENS,
     FrozenLayerCache,
     computed,
     enough_windows,
+    packed_on_cpu,
     window_key,
 )
 
 _WINDOWS_AT_ONCE = 4096
 _FEW_WINDOWS = 32
+# A product of one row may round differently even if the weights are packed.
+_FEWEST_ROWS = 2
 
 
 def pooled_features(
@@ -133,8 +137,9 @@ class _Pass:
             kept = TensorCache(kind, pretrained.folder, writes=writes)
             self.kept = kept if kept.has_room else None
         elif pretrained is not None:
+            self.model = packed_on_cpu(model, device, dtype)
             self.frozen = FrozenLayerCache.below(
-                model,
+                self.model,
                 pretrained,
                 pretrained.depth,
                 pad_id,
@@ -151,6 +156,7 @@ class _Pass:
         is_long_enough = model.encoder.max_length >= LEAST_TOKENS
         self.is_joined = needs_no_padding and is_long_enough and self.frozen is None
         self.can_pack = self.is_joined
+        self.least = LEAST_TOKENS
         self.keys = self._keys()
         self.missing: list[int] = []
         self.made: list[tuple[NDArray[np.integer], Tensor, Tensor]] = []
@@ -166,6 +172,9 @@ class _Pass:
             vectors, counts = (torch.cat(parts) for parts in zip(*known.values(), strict=True))
             self._fill(np.array([*known]), vectors, counts)
         missing = np.array([i for i in range(len(rows.lengths)) if i not in known], dtype=np.intp)
+        if len(missing):
+            self.model = packed_on_cpu(self.model, self.device, self.dtype)
+            self.least = _FEWEST_ROWS if _rounds_alike(self.model.encoder) else LEAST_TOKENS
         groups = [missing[group] for group in self._groups(rows.lengths[missing])]
         if self.is_joined:
             # At most the length of a window, because an encoder's buffers may end there.
@@ -242,7 +251,7 @@ class _Pass:
 
     def _encode_padded(self, windows: NDArray[np.integer]) -> Tensors:
         rows = self.rows
-        several = enough_windows(windows, int(rows.lengths[windows].max()))
+        several = enough_windows(windows, int(rows.lengths[windows].max()), self.least)
         if self.graphs is not None and len(several) <= _FEW_WINDOWS:
             # A power of two, to limit the number of captured shapes.
             several = np.resize(several, 1 << (len(several) - 1).bit_length())
@@ -261,7 +270,7 @@ class _Pass:
     def _encode_packed(self, runs: list[NDArray[np.integer]]) -> list[Tensors] | None:
         """Vectors and token counts of packed runs; None if there is nothing to pack."""
         model = self.model
-        n_missing = LEAST_TOKENS - sum(int(self.rows.lengths[run].sum()) for run in runs)
+        n_missing = self.least - sum(int(self.rows.lengths[run].sum()) for run in runs)
         if len(runs) == 1 and n_missing <= 0:
             return None
         batches = [collate_windows(self.rows, run, self.pad_id) for run in runs]
@@ -308,6 +317,17 @@ def _packs(
         packs[-1].append(group)
         n_tokens += n_more
     return [np.concatenate(pack) for pack in packs]
+
+
+_known_rounding: weakref.WeakKeyDictionary[Encoder, bool] = weakref.WeakKeyDictionary()
+
+
+def _rounds_alike(encoder: Encoder) -> bool:
+    """Whether the states of a token do not depend on the number of tokens beside it."""
+    if encoder not in _known_rounding:
+        blocks = [*encoder.embedding_modules(), *encoder.layers()]
+        _known_rounding[encoder] = rounds_alike(blocks)
+    return _known_rounding[encoder]
 
 
 _known_graphs: weakref.WeakKeyDictionary[

@@ -42,9 +42,19 @@ def window_key(rows: EncodedRows, window: int) -> tuple[bytes, int]:
     return rows.windows[window].tobytes(), segment
 
 
-def enough_windows(windows: NDArray[np.integer], width: int) -> NDArray[np.integer]:
-    """`windows`, repeated if they have too few tokens."""
-    return np.resize(windows, max(len(windows), -(-LEAST_TOKENS // width)))
+def enough_windows(
+    windows: NDArray[np.integer], width: int, least: int = LEAST_TOKENS
+) -> NDArray[np.integer]:
+    """`windows`, repeated if they have fewer than `least` tokens."""
+    return np.resize(windows, max(len(windows), -(-least // width)))
+
+
+def packed_on_cpu(model: TransferModel, device: torch.device, dtype: torch.dtype) -> TransferModel:
+    """`model` as it computes without gradients: on a CPU in float32 with packed weights."""
+    encoder = model.encoder
+    if device.type == "cpu" and dtype is torch.float32:
+        encoder = device_memory.packed(encoder, encoder.layers())
+    return model if encoder is model.encoder else model.with_encoder(encoder)
 
 
 def computed(
@@ -115,6 +125,7 @@ class FrozenLayerCache:
         self.device, self.dtype = device, dtype
         self.kept = kept
         self._own = next(iter(kept.values()))
+        self._lower: tuple[Encoder, SplitEncoder] | None = None
 
     @classmethod
     def below(
@@ -211,15 +222,23 @@ class FrozenLayerCache:
     @torch.no_grad()
     def _compute(self, rows: EncodedRows, windows: NDArray[np.integer]) -> list[list[Tensor]]:
         """States of each window above all lower layers, then above fewer and fewer of them."""
-        encoder = self.model.encoder
+        encoder, split = self._lower_half()
         multiple = width_multiple(self.device, self.dtype)
         several = enough_windows(windows, int(rows.lengths[windows].max()))
         batch = collate_windows(rows, several, self.pad_id, multiple=multiple).to(self.device)
         inputs = encoder.inputs(batch.token_ids, batch.attention_mask, batch.segment_ids)
         with autocast(self.device, self.dtype, training=False):
-            layers = self.split.lower(inputs, [*self.kept][1:])
+            layers = split.lower(inputs, [*self.kept][1:])
         lengths = rows.lengths[windows].tolist()
         return [
             [part[:length].clone() for part, length in zip(states.cpu(), lengths, strict=False)]
             for states in layers
         ]
+
+    def _lower_half(self) -> tuple[Encoder, SplitEncoder]:
+        """The encoder whose lower layers are computed, and its parts; these layers stay as is."""
+        if self._lower is None:
+            encoder: Encoder = packed_on_cpu(self.model, self.device, self.dtype).encoder
+            split = encoder.split(next(iter(self.kept)))
+            self._lower = (self.model.encoder, self.split) if split is None else (encoder, split)
+        return self._lower

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 
 from sktransfer.nn import Encoder, own_weights
 from sktransfer.runtime.torch_private import copy_all
@@ -54,6 +55,8 @@ class Optimizer:
         """Update the parameters and clear their gradients."""
         nn.utils.clip_grad_norm_(self.parameters, _MAX_GRADIENT_NORM)
         self._adamw.step()
+        # The fused step leaves it out, and copies of the weights would pass for the weights.
+        increment_version(self.parameters)
         self.clear()
 
     def clear(self) -> None:

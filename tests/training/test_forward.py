@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 
 from sktransfer.encoders import resolve_encoder
 from sktransfer.inputs.batches import collate_rows
+from sktransfer.runtime import device_memory
+from sktransfer.runtime.torch_private import pack_weight
 from sktransfer.training import pooled_features
-from sktransfer.training.frozen import LEAST_TOKENS, computed
+from sktransfer.training.frozen import LEAST_TOKENS, computed, packed_on_cpu
 from tests._rounding import assert_same_numbers
 from tests.toys import ToyEncoder, letter_rows, toy_model
 
@@ -29,6 +33,15 @@ def test_rows_come_back_in_order_with_windows_pooled(max_length: int) -> None:
         torch.testing.assert_close(found[row], alone)
 
 
+@pytest.fixture
+def unpacked_weights() -> Iterator[None]:
+    """Passes go through the model itself, as on processors without packed products."""
+    before, device_memory.budget = device_memory.budget, 0
+    yield
+    device_memory.budget = before
+
+
+@pytest.mark.usefixtures("unpacked_weights")
 def test_out_of_memory_halves_the_batch() -> None:
     rows = letter_rows([f"{number:010}" for number in range(9)])
     plain = toy_model()
@@ -57,6 +70,7 @@ def test_modes_are_restored_and_dropout_is_off() -> None:
     assert model.encoder.blocks[1].training
 
 
+@pytest.mark.usefixtures("unpacked_weights")
 def test_groups_are_halved_until_they_fit() -> None:
     tried: list[int] = []
 
@@ -84,6 +98,7 @@ def test_groups_are_halved_until_they_fit() -> None:
         list(computed([np.arange(3)], broken, torch.device("cpu")))
 
 
+@pytest.mark.usefixtures("unpacked_weights")
 def test_windows_of_several_lengths_share_a_pass(tiny_encoder: str, monkeypatch) -> None:
     encoder, _ = resolve_encoder(tiny_encoder).load()
     model = toy_model(encoder)
@@ -105,6 +120,30 @@ def test_windows_of_several_lengths_share_a_pass(tiny_encoder: str, monkeypatch)
     assert n_tokens[1:] == [LEAST_TOKENS]
 
 
+@pytest.mark.skipif(pack_weight is None, reason="this processor packs no weights")
+def test_a_short_text_is_not_filled_up_where_products_round_alike(tiny_encoder: str) -> None:
+    encoder, _ = resolve_encoder(tiny_encoder).load()
+    model = toy_model(encoder)
+    rows = letter_rows(["a bird", "two", "birds sing", "two", "a longer line of letters"])
+    packed = packed_on_cpu(model, CPU, torch.float32)
+    assert packed is not model
+    assert packed.encoder is packed_on_cpu(model, CPU, torch.float32).encoder
+    n_tokens: list[int] = []
+    read = packed.encoder.model.forward
+
+    def watched(**inputs):
+        n_tokens.append(inputs["input_ids"].numel())
+        return read(**inputs)
+
+    packed.encoder.model.forward = watched
+    found = features(model, rows)
+    (alone,) = features(model, letter_rows(["two"]))
+    assert n_tokens == [int(rows.lengths.sum()), int(rows.lengths[1])]
+    assert int(rows.lengths[1]) < LEAST_TOKENS
+    assert torch.equal(found[1], alone)
+
+
+@pytest.mark.usefixtures("unpacked_weights")
 def test_windows_that_cannot_be_packed_are_not_padded(tiny_encoder: str, monkeypatch) -> None:
     encoder, _ = resolve_encoder(tiny_encoder).load()
     model = toy_model(encoder)

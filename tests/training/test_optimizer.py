@@ -11,7 +11,9 @@ from sktransfer.encoders import resolve_encoder
 from sktransfer.runtime import resolve_precision
 from sktransfer.training import loop as loop_module
 from sktransfer.training import rows as rows_module
-from sktransfer.training.optimizer import WorkingWeights
+from sktransfer.training.optimizer import Optimizer, WorkingWeights
+from sktransfer.training.parameters import TrainingPlan
+from tests.toys import toy_model
 
 TEXTS = [f"water for the father and the mother {n}" for n in range(16)]
 
@@ -103,3 +105,29 @@ def test_a_step_of_a_small_transformer_is_few_operators(minilm, monkeypatch) -> 
     n_operators = sum(count for name, count in counts.items() if name.startswith("aten::"))
     # 6,376 when each use of a weight cast it.
     assert n_operators < 6_050
+
+
+def test_a_step_tells_those_who_keep_copies_of_the_weights(encoder) -> None:
+    model = toy_model(encoder)
+    plan = TrainingPlan(
+        n_epochs=1,
+        batch_size=4,
+        learning_rate=1e-3,
+        layer_decay=1.0,
+        weight_decay=0.0,
+        schedule="constant",
+        warmup_fraction=0.0,
+        trainable_layers="all",
+        gradual_unfreezing=False,
+    )
+    optimizer = Optimizer(model, plan, torch.device("cpu"))
+    before = {name: (part._version, part.clone()) for name, part in model.named_parameters()}
+    trained = set(optimizer.parameters)
+    for part in trained:
+        part.grad = torch.ones_like(part)
+    optimizer.step()
+    assert trained
+    for name, part in model.named_parameters():
+        version, values = before[name]
+        assert torch.equal(part, values) == (part not in trained)
+        assert (part._version > version) == (part in trained), name
