@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from sktransfer.nn import TransferModel
+from sktransfer.runtime import resident_models
 from sktransfer.tasks.classification import supervised_contrast
 from sktransfer.training import (
     BestWeights,
@@ -105,6 +106,7 @@ def test_no_epochs_leave_the_model_alone() -> None:
     torch.testing.assert_close(weights_of(model), before, rtol=0, atol=0)
 
 
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("row_loss", [cross_entropy, contrast])
 def test_parts_of_a_batch_add_up_to_its_gradient(row_loss: RowLoss) -> None:
     whole, parts = toy_model(), toy_model()
@@ -115,6 +117,13 @@ def test_parts_of_a_batch_add_up_to_its_gradient(row_loss: RowLoss) -> None:
     torch.testing.assert_close(weights_of(parts), weights_of(whole), rtol=1e-4, atol=1e-5)
 
 
+@pytest.fixture
+def no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making room looks for garbage, which takes long in a process with so many objects."""
+    monkeypatch.setattr(resident_models.gc, "collect", lambda: 0)
+
+
+@pytest.mark.usefixtures("no_collection")
 def test_out_of_memory_repeats_dropout_from_the_same_state() -> None:
     model = toy_model(ToyEncoder(dropout=0.3))
     model.encoder.most_tokens = 40
@@ -128,6 +137,7 @@ def test_out_of_memory_repeats_dropout_from_the_same_state() -> None:
         assert run(again).loss_curve == first
 
 
+@pytest.mark.usefixtures("no_collection")
 def test_one_text_too_large_is_an_error_that_helps() -> None:
     model = toy_model()
     model.encoder.most_tokens = 4
