@@ -11,6 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+_MEASURED = (
+    *("torch", "transformers", "scikit-learn"),
+    *("sentence-transformers", "setfit", "fast-fit"),
+)
 # The first two multiply bfloat16.
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 
@@ -35,7 +39,7 @@ def versions() -> str:
     import sktransfer
 
     found = [f"sktransfer={sktransfer.__version__}"]
-    for name in ("torch", "transformers", "scikit-learn", "sentence-transformers", "setfit"):
+    for name in _MEASURED:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found.append(f"{name}={importlib.metadata.version(name)}")
     return " ".join(found)

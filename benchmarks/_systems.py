@@ -447,6 +447,69 @@ class SetFit:
         return self._model.predict_proba(texts, as_numpy=True, show_progress_bar=False)
 
 
+class FastFit:
+    """FastFit (arXiv:2404.12365) as in its README, without the half precision of GPUs.
+
+    Its last release needs `transformers` and `datasets` of its time, in an environment of their
+    own (see benchmarks/README.md).
+    """
+
+    modules = ("fastfit", "transformers.models.bert.modeling_bert")
+
+    def __init__(self, seed: int, encoder: str | None = None) -> None:
+        self.seed, self.encoder = seed, encoder
+
+    def fit(self, texts: list[str], labels: Labels) -> None:
+        import fastfit.train
+        from datasets import Dataset, DatasetDict
+
+        # A metric that it would download; nothing is evaluated here.
+        fastfit.train.load_metric = lambda *_, **__: None
+        rows = Dataset.from_dict({"text": texts, "label": labels.tolist()})
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = fastfit.FastFitTrainer(
+                model_name_or_path=checkpoint(self.encoder),
+                dataset=DatasetDict(train=rows, validation=rows, test=rows),
+                output_dir=folder,
+                overwrite_output_dir=True,
+                label_column_name="label",
+                text_column_name="text",
+                num_train_epochs=40,
+                per_device_train_batch_size=32,
+                max_text_length=128,
+                dataloader_drop_last=False,
+                num_repeats=4,
+                optim="adafactor",
+                clf_loss_factor=0.1,
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                use_cpu=True,
+                seed=self.seed,
+            )
+            self._model = trainer.train().eval()
+        self._tokenizer = trainer.tokenizer
+        names = self._model.config.id2label
+        self.classes_ = np.array([names[number] for number in range(len(names))])
+
+    def predict_proba(self, texts: list[str]) -> Probabilities:
+        import torch
+
+        parts = []
+        for start in range(0, len(texts), 64):
+            batch = self._tokenizer(
+                texts[start : start + 64],
+                padding=True,
+                truncation=True,
+                max_length=128,
+                return_attention_mask=True,
+                return_tensors="pt",
+            )
+            scores = self._model.inference_forward(batch["input_ids"], batch["attention_mask"])
+            parts.append(torch.softmax(scores, dim=1))
+        return torch.cat(parts).numpy()
+
+
 class SkTransfer:
     """`TransferTextClassifier`; `random_state` is set so that a row can be made again."""
 
@@ -473,7 +536,7 @@ class SkTransfer:
         return self._model.predict_proba(texts)
 
 
-PEERS = ("tfidf", "frozen", "trainer_1e-4", "trainer_3e-4", "setfit")
+PEERS = ("tfidf", "frozen", "trainer_1e-4", "trainer_3e-4", "setfit", "fastfit")
 FROM_DELTA = ("frozen_delta", "setfit_delta")
 SYSTEMS = (*PEERS, *FROM_DELTA, *SKTRANSFER_VARIANTS)
 
@@ -489,7 +552,7 @@ def build(name: str, budget: str, seed: int) -> System:
         return TfidfRegression(seed)
     base, _, delta = name.partition("_")
     encoder = DELTA if delta else None
-    return {"frozen": FrozenFeatures, "setfit": SetFit}[base](seed, encoder)
+    return {"frozen": FrozenFeatures, "setfit": SetFit, "fastfit": FastFit}[base](seed, encoder)
 
 
 def is_planned(name: str, budget: str, n_classes: int) -> bool:

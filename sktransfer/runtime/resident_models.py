@@ -1,4 +1,4 @@
-"""Weights that stay between uses as they are used: on a device, or packed on the CPU."""
+"""Weights that stay between uses as they are used: on a device, or prepacked on the CPU."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from sktransfer.runtime.device import is_out_of_memory
 from sktransfer.runtime.locks import ForkSafeLock
-from sktransfer.runtime.packed_linear import PackedLinear, packable_layers
-from sktransfer.runtime.torch_private import pack_weight
+from sktransfer.runtime.prepacked import PrepackedLinear, prepackable_layers
+from sktransfer.runtime.torch_private import prepack
 
 Module = TypeVar("Module", bound=nn.Module)
 _Key = tuple[int, str]
@@ -53,7 +53,7 @@ class _Copy:
 
 
 class DeviceMemory:
-    """Copies of modules on GPUs, or packed on the CPU; the least recently used are removed first.
+    """Copies of modules on GPUs, or prepacked on the CPU; the least recently used go first.
 
     A module itself rests on the CPU, so that it can be copied and pickled wherever it is read. Its
     copy goes with it, with a change of its weights, or when memory is scarce. Weights that several
@@ -138,30 +138,30 @@ class DeviceMemory:
         found: Any = kept.module
         return found  # type: ignore[no-any-return]
 
-    def packed(self, module: Module, blocks: Iterable[nn.Module]) -> Module:
-        """`module` for passes in float32 on the CPU, weights of linear layers packed.
+    def prepacked(self, module: Module, blocks: Iterable[nn.Module]) -> Module:
+        """`module` for passes in float32 on the CPU, with prepacked weights of linear layers.
 
         Parameters
         ----------
         module : nn.Module
             Rests on the CPU, and is not changed.
         blocks : iterable of nn.Module
-            Its parts in which layers are packed.
+            Its parts whose layers are prepacked.
 
         Returns
         -------
         nn.Module
-            A copy in eval mode over the same parameters, or the module itself if there is nothing
-            to pack, or no room for it.
+            A copy in eval mode that shares the parameters, or the module itself if there is nothing
+            to prepack, or no room for it.
         """
         with self._lock:
             kept = self._found(module, _HOST)
             if kept is None:
-                layers = packable_layers(blocks)
+                layers = prepackable_layers(blocks)
                 budget = _HOST_BYTES if self._budget is None else self._budget
                 if not layers or sum(layer.weight.nbytes for layer in layers) > budget:
                     return module
-                kept = self._pack(module, layers)
+                kept = self._prepack(module, layers)
         found: Any = kept.module
         return found  # type: ignore[no-any-return]
 
@@ -265,20 +265,20 @@ class DeviceMemory:
     # Passes in inference mode and in others use the copy.
     @torch.inference_mode(False)
     @torch.no_grad()
-    def _pack(self, module: nn.Module, layers: list[nn.Linear]) -> _Copy:
-        """A copy of `module` over its parameters, with packed weights of `layers`."""
-        assert pack_weight is not None
+    def _prepack(self, module: nn.Module, layers: list[nn.Linear]) -> _Copy:
+        """A copy of `module` over its parameters, with prepacked weights of `layers`."""
+        assert prepack is not None
         weights = [layer.weight.data for layer in layers]
         found = self._tensors_of(weights, _HOST)
         memo: dict[int, Any] = {
             id(part): nn.Parameter(part.data, requires_grad=False) for part in module.parameters()
         }
-        packed: dict[int, Tensor] = {}
+        prepacked: dict[int, Tensor] = {}
         for layer, weight, tensor in zip(layers, weights, found, strict=True):
-            made = pack_weight(weight) if tensor is None else tensor
-            packed[id(layer.weight)] = made
-            memo[id(layer)] = PackedLinear(layer, made)
-        tensors = [packed.get(id(part)) for part in module.parameters()]
+            made = prepack(weight) if tensor is None else tensor
+            prepacked[id(layer.weight)] = made
+            memo[id(layer)] = PrepackedLinear(layer, made)
+        tensors = [prepacked.get(id(part)) for part in module.parameters()]
         return self._put(module, _HOST, memo, tensors)
 
     def _put(

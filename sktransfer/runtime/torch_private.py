@@ -2,8 +2,8 @@
 
 Each can go when PyTorch has a public one: a mode that sees every operator, and the operators that
 synchronize; attention with a bias of any stride; copies of many tensors at once, which its own
-optimizers use; the backward pass of softmax; a query of the CPU's instructions; products with
-weights in the layout that oneDNN wants, as PyTorch's compiler makes them.
+optimizers use; the backward pass of softmax; a query of the CPU's instructions; products by
+weights prepacked for oneDNN, which PyTorch's compiler uses.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ __all__ = [
     "copy_all",
     "cpu_multiplies_bfloat16",
     "efficient_attention",
-    "pack_weight",
-    "packed_product",
+    "prepack",
+    "prepacked_product",
     "softmax_backward",
 ]
 
@@ -51,7 +51,7 @@ def cpu_multiplies_bfloat16() -> bool:
     return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
 
 
-def _packing() -> Callable[[Tensor], Tensor] | None:
+def _prepacking() -> Callable[[Tensor], Tensor] | None:
     is_known = platform.machine().lower() in ("x86_64", "amd64")
     if not (is_known and torch.backends.mkldnn.is_available()):
         return None
@@ -63,9 +63,9 @@ def _packing() -> Callable[[Tensor], Tensor] | None:
 
 # The layout is chosen for this many rows; any number can be multiplied.
 _USUAL_ROWS = 16
-pack_weight = _packing()
+prepack = _prepacking()
 
 
-def packed_product(rows: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
-    """Linear layer of `rows` with a weight that `pack_weight` gave."""
-    return torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "")  # type: ignore[no-any-return]
+def prepacked_product(rows: Tensor, prepacked: Tensor, bias: Tensor | None) -> Tensor:
+    """Linear layer of `rows` with a weight that `prepack` gave."""
+    return torch.ops.mkldnn._linear_pointwise(rows, prepacked, bias, "none", [], "")  # type: ignore[no-any-return]

@@ -27,19 +27,19 @@ from sktransfer.runtime import (
     token_budget,
     width_multiple,
 )
-from sktransfer.runtime.packed_linear import rounds_alike
+from sktransfer.runtime.prepacked import rounds_alike
 from sktransfer.training.frozen import (
     LEAST_TOKENS,
     FrozenLayerCache,
     computed,
     enough_windows,
-    packed_on_cpu,
+    prepacked_on_cpu,
     window_key,
 )
 
 _WINDOWS_AT_ONCE = 4096
 _FEW_WINDOWS = 32
-# A product of one row may round differently even if the weights are packed.
+# A product of one row may round differently even if the weights are prepacked.
 _FEWEST_ROWS = 2
 
 
@@ -137,7 +137,7 @@ class _Pass:
             kept = TensorCache(kind, pretrained.folder, writes=writes)
             self.kept = kept if kept.has_room else None
         elif pretrained is not None:
-            self.model = packed_on_cpu(model, device, dtype)
+            self.model = prepacked_on_cpu(model, device, dtype)
             self.frozen = FrozenLayerCache.below(
                 self.model,
                 pretrained,
@@ -173,7 +173,7 @@ class _Pass:
             self._fill(np.array([*known]), vectors, counts)
         missing = np.array([i for i in range(len(rows.lengths)) if i not in known], dtype=np.intp)
         if len(missing):
-            self.model = packed_on_cpu(self.model, self.device, self.dtype)
+            self.model = prepacked_on_cpu(self.model, self.device, self.dtype)
             self.least = _FEWEST_ROWS if _rounds_alike(self.model.encoder) else LEAST_TOKENS
         groups = [missing[group] for group in self._groups(rows.lengths[missing])]
         if self.is_joined:

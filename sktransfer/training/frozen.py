@@ -49,11 +49,13 @@ def enough_windows(
     return np.resize(windows, max(len(windows), -(-least // width)))
 
 
-def packed_on_cpu(model: TransferModel, device: torch.device, dtype: torch.dtype) -> TransferModel:
-    """`model` as it computes without gradients: on a CPU in float32 with packed weights."""
+def prepacked_on_cpu(
+    model: TransferModel, device: torch.device, dtype: torch.dtype
+) -> TransferModel:
+    """`model` as it computes without gradients: on a CPU in float32 with prepacked weights."""
     encoder = model.encoder
     if device.type == "cpu" and dtype is torch.float32:
-        encoder = device_memory.packed(encoder, encoder.layers())
+        encoder = device_memory.prepacked(encoder, encoder.layers())
     return model if encoder is model.encoder else model.with_encoder(encoder)
 
 
@@ -238,7 +240,7 @@ class FrozenLayerCache:
     def _lower_half(self) -> tuple[Encoder, SplitEncoder]:
         """The encoder whose lower layers are computed, and its parts; these layers stay as is."""
         if self._lower is None:
-            encoder: Encoder = packed_on_cpu(self.model, self.device, self.dtype).encoder
+            encoder: Encoder = prepacked_on_cpu(self.model, self.device, self.dtype).encoder
             split = encoder.split(next(iter(self.kept)))
             self._lower = (self.model.encoder, self.split) if split is None else (encoder, split)
         return self._lower

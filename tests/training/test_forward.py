@@ -9,9 +9,9 @@ import torch
 from sktransfer.encoders import resolve_encoder
 from sktransfer.inputs.batches import collate_rows
 from sktransfer.runtime import device_memory
-from sktransfer.runtime.torch_private import pack_weight
+from sktransfer.runtime.torch_private import prepack
 from sktransfer.training import pooled_features
-from sktransfer.training.frozen import LEAST_TOKENS, computed, packed_on_cpu
+from sktransfer.training.frozen import LEAST_TOKENS, computed, prepacked_on_cpu
 from tests._rounding import assert_same_numbers
 from tests.toys import ToyEncoder, letter_rows, toy_model
 
@@ -34,14 +34,14 @@ def test_rows_come_back_in_order_with_windows_pooled(max_length: int) -> None:
 
 
 @pytest.fixture
-def unpacked_weights() -> Iterator[None]:
-    """Passes go through the model itself, as on processors without packed products."""
+def plain_weights() -> Iterator[None]:
+    """Passes go through the model itself, as on processors without prepacked weights."""
     before, device_memory.budget = device_memory.budget, 0
     yield
     device_memory.budget = before
 
 
-@pytest.mark.usefixtures("unpacked_weights")
+@pytest.mark.usefixtures("plain_weights")
 def test_out_of_memory_halves_the_batch() -> None:
     rows = letter_rows([f"{number:010}" for number in range(9)])
     plain = toy_model()
@@ -70,7 +70,7 @@ def test_modes_are_restored_and_dropout_is_off() -> None:
     assert model.encoder.blocks[1].training
 
 
-@pytest.mark.usefixtures("unpacked_weights")
+@pytest.mark.usefixtures("plain_weights")
 def test_groups_are_halved_until_they_fit() -> None:
     tried: list[int] = []
 
@@ -98,7 +98,7 @@ def test_groups_are_halved_until_they_fit() -> None:
         list(computed([np.arange(3)], broken, torch.device("cpu")))
 
 
-@pytest.mark.usefixtures("unpacked_weights")
+@pytest.mark.usefixtures("plain_weights")
 def test_windows_of_several_lengths_share_a_pass(tiny_encoder: str, monkeypatch) -> None:
     encoder, _ = resolve_encoder(tiny_encoder).load()
     model = toy_model(encoder)
@@ -120,14 +120,14 @@ def test_windows_of_several_lengths_share_a_pass(tiny_encoder: str, monkeypatch)
     assert n_tokens[1:] == [LEAST_TOKENS]
 
 
-@pytest.mark.skipif(pack_weight is None, reason="this processor packs no weights")
+@pytest.mark.skipif(prepack is None, reason="no prepacked weights on this processor")
 def test_a_short_text_is_not_filled_up_where_products_round_alike(tiny_encoder: str) -> None:
     encoder, _ = resolve_encoder(tiny_encoder).load()
     model = toy_model(encoder)
     rows = letter_rows(["a bird", "two", "birds sing", "two", "a longer line of letters"])
-    packed = packed_on_cpu(model, CPU, torch.float32)
+    packed = prepacked_on_cpu(model, CPU, torch.float32)
     assert packed is not model
-    assert packed.encoder is packed_on_cpu(model, CPU, torch.float32).encoder
+    assert packed.encoder is prepacked_on_cpu(model, CPU, torch.float32).encoder
     n_tokens: list[int] = []
     read = packed.encoder.model.forward
 
@@ -143,7 +143,7 @@ def test_a_short_text_is_not_filled_up_where_products_round_alike(tiny_encoder: 
     assert torch.equal(found[1], alone)
 
 
-@pytest.mark.usefixtures("unpacked_weights")
+@pytest.mark.usefixtures("plain_weights")
 def test_windows_that_cannot_be_packed_are_not_padded(tiny_encoder: str, monkeypatch) -> None:
     encoder, _ = resolve_encoder(tiny_encoder).load()
     model = toy_model(encoder)

@@ -1,4 +1,4 @@
-"""Packed linear layers, and the copies of modules that use them."""
+"""Prepacked linear layers, and the copies of modules that have them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch.nn import functional
 
 from sktransfer.nn import own_weights
 from sktransfer.runtime import DeviceMemory
-from sktransfer.runtime.packed_linear import PackedLinear, packable_layers, rounds_alike
-from sktransfer.runtime.torch_private import pack_weight
+from sktransfer.runtime.prepacked import PrepackedLinear, prepackable_layers, rounds_alike
+from sktransfer.runtime.torch_private import prepack
 
-pytestmark = pytest.mark.skipif(pack_weight is None, reason="this processor packs no weights")
+pytestmark = pytest.mark.skipif(prepack is None, reason="no prepacked weights on this processor")
 
 
 def network(size: int = 24) -> nn.Sequential:
     return nn.Sequential(nn.Linear(size, 40), nn.GELU(), nn.Linear(40, size, bias=False))
 
 
-def packed(layer: nn.Linear) -> PackedLinear:
-    assert pack_weight is not None
-    return PackedLinear(layer, pack_weight(layer.weight.data))
+def prepacked(layer: nn.Linear) -> PrepackedLinear:
+    assert prepack is not None
+    return PrepackedLinear(layer, prepack(layer.weight.data))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -32,12 +32,12 @@ def test_products_are_those_of_the_layer(bias: bool) -> None:
     layer = nn.Linear(33, 50, bias=bias)
     rows = torch.randn(3, 7, 33)
     with torch.no_grad():
-        torch.testing.assert_close(packed(layer)(rows), layer(rows), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(prepacked(layer)(rows), layer(rows), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("n_inputs", "n_outputs"), [(384, 384), (384, 1536), (1536, 384), (50, 7)])
 def test_a_row_does_not_depend_on_those_beside_it(n_inputs: int, n_outputs: int) -> None:
-    layer, rows = packed(nn.Linear(n_inputs, n_outputs)), torch.randn(300, n_inputs)
+    layer, rows = prepacked(nn.Linear(n_inputs, n_outputs)), torch.randn(300, n_inputs)
     with torch.inference_mode():
         whole = layer(rows)
         for n_rows in (2, 3, 5, 11, 16, 27, 100):
@@ -48,24 +48,25 @@ def test_other_precisions_are_left_to_pytorch() -> None:
     layer = nn.Linear(8, 8)
     rows = torch.randn(4, 8)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(packed(layer)(rows), layer(rows))
+        assert torch.equal(prepacked(layer)(rows), layer(rows))
     with torch.no_grad():
-        doubles = packed(layer).double()
+        doubles = prepacked(layer).double()
         expected = functional.linear(rows.double(), layer.weight.double(), layer.bias.double())
         assert torch.equal(doubles(rows.double()), expected)
 
 
-def test_only_plain_layers_in_float32_are_packed() -> None:
+def test_only_plain_layers_in_float32_are_prepacked() -> None:
     class Scaled(nn.Linear):
         pass
 
-    shared = nn.Linear(4, 4)
-    parts = [shared, Scaled(4, 4), nn.Linear(4, 4).half(), nn.Sequential(shared)]
-    assert packable_layers(parts) == [shared]
+    shared, hooked = nn.Linear(4, 4), nn.Linear(4, 4)
+    hooked.register_forward_hook(lambda _layer, _rows, found: 2 * found)
+    parts = [shared, hooked, Scaled(4, 4), nn.Linear(4, 4).half(), nn.Sequential(shared)]
+    assert prepackable_layers(parts) == [shared]
 
 
-def test_rounding_is_alike_only_if_all_matrices_are_packed() -> None:
-    layer = packed(nn.Linear(4, 4))
+def test_rounding_is_alike_only_if_all_matrices_are_prepacked() -> None:
+    layer = prepacked(nn.Linear(4, 4))
     assert rounds_alike([nn.Embedding(5, 4), nn.Sequential(layer, nn.LayerNorm(4))])
     assert not rounds_alike([layer, nn.Linear(4, 4)])
     assert not rounds_alike([nn.LayerNorm(4)])
@@ -73,44 +74,44 @@ def test_rounding_is_alike_only_if_all_matrices_are_packed() -> None:
 
 def test_a_copy_is_found_again_and_shares_its_parameters() -> None:
     memory, module = DeviceMemory(), network()
-    copied = memory.packed(module, [module])
-    assert memory.packed(module, [module]) is copied
+    copied = memory.prepacked(module, [module])
+    assert memory.prepacked(module, [module]) is copied
     assert not copied.training
-    assert [type(part) for part in copied] == [PackedLinear, nn.GELU, PackedLinear]
+    assert [type(part) for part in copied] == [PrepackedLinear, nn.GELU, PrepackedLinear]
     for mine, theirs in zip(copied.parameters(), module.parameters(), strict=True):
         assert mine.data_ptr() == theirs.data_ptr()
     rows = torch.randn(5, 24)
     with torch.no_grad():
         torch.testing.assert_close(copied(rows), module(rows))
-    # Of a copy, nothing is left to pack.
-    assert memory.packed(copied, [copied]) is copied
+    # Of a copy, nothing is left to prepack.
+    assert memory.prepacked(copied, [copied]) is copied
 
 
-def test_changed_weights_are_packed_anew() -> None:
+def test_changed_weights_are_prepacked_anew() -> None:
     memory, module = DeviceMemory(), network()
-    before = memory.packed(module, [module])
+    before = memory.prepacked(module, [module])
     optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
     module(torch.randn(5, 24)).sum().backward()
     optimizer.step()
-    copied = memory.packed(module, [module])
+    copied = memory.prepacked(module, [module])
     assert copied is not before
     rows = torch.randn(5, 24)
     with torch.no_grad():
         torch.testing.assert_close(copied(rows), module(rows), rtol=1e-4, atol=1e-4)
 
 
-def test_packed_weights_are_shared_and_counted_once() -> None:
+def test_prepacked_weights_are_shared_and_counted_once() -> None:
     memory, module = DeviceMemory(), network()
     other = copy.deepcopy(module)
     for mine, theirs in zip(other.parameters(), module.parameters(), strict=True):
         mine.data = theirs.data
-    first, second = memory.packed(module, [module]), memory.packed(other, [other])
-    assert first[0].packed is second[0].packed
+    first, second = memory.prepacked(module, [module]), memory.prepacked(other, [other])
+    assert first[0].prepacked is second[0].prepacked
     n_bytes = 4 * 2 * 24 * 40  # biases are those of the module
     assert [size for _, _, size in memory.contents()] == [n_bytes, 0]
     own_weights([other[2].weight])
-    assert memory.packed(other, [other])[2].packed is not first[2].packed
-    assert memory.packed(other, [other])[0].packed is first[0].packed
+    assert memory.prepacked(other, [other])[2].prepacked is not first[2].prepacked
+    assert memory.prepacked(other, [other])[0].prepacked is first[0].prepacked
     del module, other
     gc.collect()
     assert memory.contents() == []
@@ -118,13 +119,13 @@ def test_packed_weights_are_shared_and_counted_once() -> None:
 
 def test_without_room_the_module_itself_is_used() -> None:
     module = network()
-    assert DeviceMemory(budget=100).packed(module, [module]) is module
+    assert DeviceMemory(budget=100).prepacked(module, [module]) is module
 
 
 def test_a_copy_made_in_inference_mode_serves_other_passes() -> None:
     memory, module = DeviceMemory(), network()
     with torch.inference_mode():
-        copied = memory.packed(module, [module])
+        copied = memory.prepacked(module, [module])
     rows = torch.randn(5, 24, requires_grad=True)
     with torch.no_grad():
         found = copied(rows)
