@@ -24,23 +24,23 @@ from sktransfer.runtime import (
     WorkerGroup,
     autocast,
     place_key,
-    token_budget,
     width_multiple,
 )
-from sktransfer.runtime.prepacked import rounds_alike
+from sktransfer.runtime.prepacked import filled_rows, rounds_alike
 from sktransfer.training.frozen import (
     LEAST_TOKENS,
     FrozenLayerCache,
     computed,
     enough_windows,
     prepacked_on_cpu,
+    tokens_per_pass,
     window_key,
 )
 
 _WINDOWS_AT_ONCE = 4096
 _FEW_WINDOWS = 32
-# A product of one row may round differently even if the weights are prepacked.
-_FEWEST_ROWS = 2
+# Filling up the rows of each product costs less than packing fewer tokens with others.
+_FEW_TOKENS = 64
 
 
 def pooled_features(
@@ -156,7 +156,7 @@ class _Pass:
         is_long_enough = model.encoder.max_length >= LEAST_TOKENS
         self.is_joined = needs_no_padding and is_long_enough and self.frozen is None
         self.can_pack = self.is_joined
-        self.least = LEAST_TOKENS
+        self.rounds_alike = False
         self.keys = self._keys()
         self.missing: list[int] = []
         self.made: list[tuple[NDArray[np.integer], Tensor, Tensor]] = []
@@ -174,11 +174,12 @@ class _Pass:
         missing = np.array([i for i in range(len(rows.lengths)) if i not in known], dtype=np.intp)
         if len(missing):
             self.model = prepacked_on_cpu(self.model, self.device, self.dtype)
-            self.least = _FEWEST_ROWS if _rounds_alike(self.model.encoder) else LEAST_TOKENS
+            self.rounds_alike = _rounds_alike(self.model.encoder)
         groups = [missing[group] for group in self._groups(rows.lengths[missing])]
         if self.is_joined:
             # At most the length of a window, because an encoder's buffers may end there.
-            limit = min(self.model.encoder.max_length, token_budget(self.device, training=False))
+            encoder = self.model.encoder
+            limit = min(encoder.max_length, tokens_per_pass(encoder, self.device))
             groups = _packs(groups, rows.lengths, limit)
         if self.frozen is not None:
             self.frozen.read_ahead(rows)
@@ -207,7 +208,7 @@ class _Pass:
 
     def _groups(self, lengths: NDArray[np.integer]) -> list[NDArray[np.intp]]:
         """Windows that are encoded together: of one width, or on a GPU of similar widths."""
-        budget = token_budget(self.device, training=False)
+        budget = tokens_per_pass(self.model.encoder, self.device)
         if self.device.type == "cuda":  # a launch costs more than some padding
             return split_by_tokens(lengths, budget)
         return split_by_width(lengths, self.multiple, budget)
@@ -251,7 +252,9 @@ class _Pass:
 
     def _encode_padded(self, windows: NDArray[np.integer]) -> Tensors:
         rows = self.rows
-        several = enough_windows(windows, int(rows.lengths[windows].max()), self.least)
+        several = windows
+        if not self.rounds_alike:
+            several = enough_windows(windows, int(rows.lengths[windows].max()))
         if self.graphs is not None and len(several) <= _FEW_WINDOWS:
             # A power of two, to limit the number of captured shapes.
             several = np.resize(several, 1 << (len(several) - 1).bit_length())
@@ -270,12 +273,12 @@ class _Pass:
     def _encode_packed(self, runs: list[NDArray[np.integer]]) -> list[Tensors] | None:
         """Vectors and token counts of packed runs; None if there is nothing to pack."""
         model = self.model
-        n_missing = self.least - sum(int(self.rows.lengths[run].sum()) for run in runs)
-        if len(runs) == 1 and n_missing <= 0:
+        n_missing = self._n_missing(sum(int(self.rows.lengths[run].sum()) for run in runs))
+        if len(runs) == 1 and not n_missing:
             return None
         batches = [collate_windows(self.rows, run, self.pad_id) for run in runs]
         groups = [(batch.token_ids, batch.segment_ids) for batch in batches]
-        if n_missing > 0:
+        if n_missing:
             filler = torch.full((1, n_missing), self.pad_id)
             groups.append((filler, None if groups[0][1] is None else torch.zeros_like(filler)))
         with autocast(self.device, self.dtype, training=False):
@@ -285,6 +288,14 @@ class _Pass:
                 return None
             pairs = zip(batches, states, strict=False)
             return [model.window_features(batch, layers) for batch, layers in pairs]
+
+    def _n_missing(self, n_tokens: int) -> int:
+        """Tokens to add to a pack of `n_tokens`, so that products round alike, or are fast."""
+        if not self.rounds_alike:
+            return max(0, LEAST_TOKENS - n_tokens)
+        n_filled = filled_rows(n_tokens)
+        is_too_long = n_filled > self.model.encoder.max_length
+        return 0 if is_too_long or n_tokens <= _FEW_TOKENS else n_filled - n_tokens
 
     def _keys(self) -> list[Hashable]:
         """Key of each window's vectors, besides the encoder."""

@@ -27,6 +27,7 @@ from sktransfer.runtime import (
     width_multiple,
 )
 from sktransfer.runtime.attention import MaskedAttentionError
+from sktransfer.runtime.prepacked import MOST_ROWS, is_prepacked
 
 Result = TypeVar("Result")
 
@@ -42,11 +43,9 @@ def window_key(rows: EncodedRows, window: int) -> tuple[bytes, int]:
     return rows.windows[window].tobytes(), segment
 
 
-def enough_windows(
-    windows: NDArray[np.integer], width: int, least: int = LEAST_TOKENS
-) -> NDArray[np.integer]:
-    """`windows`, repeated if they have fewer than `least` tokens."""
-    return np.resize(windows, max(len(windows), -(-least // width)))
+def enough_windows(windows: NDArray[np.integer], width: int) -> NDArray[np.integer]:
+    """`windows`, repeated if they have too few tokens."""
+    return np.resize(windows, max(len(windows), -(-LEAST_TOKENS // width)))
 
 
 def prepacked_on_cpu(
@@ -57,6 +56,12 @@ def prepacked_on_cpu(
     if device.type == "cpu" and dtype is torch.float32:
         encoder = device_memory.prepacked(encoder, encoder.layers())
     return model if encoder is model.encoder else model.with_encoder(encoder)
+
+
+def tokens_per_pass(encoder: Encoder, device: torch.device) -> int:
+    """Tokens that one pass without gradients takes, padding included."""
+    budget = token_budget(device, training=False)
+    return min(budget, MOST_ROWS) if is_prepacked(encoder) else budget
 
 
 def computed(
@@ -204,7 +209,7 @@ class FrozenLayerCache:
         missing = np.array([i for i, found in enumerate(states) if found is None], dtype=np.intp)
         made: dict[int, dict[Hashable, tuple[Tensor]]] = {depth: {} for depth in self.kept}
         multiple = width_multiple(self.device, self.dtype)
-        budget = token_budget(self.device, training=False)
+        budget = tokens_per_pass(self._lower_half()[0], self.device) if len(missing) else 1
         lengths = rows.lengths[windows[missing]]
         groups = [missing[group] for group in split_by_width(lengths, multiple, budget)]
         for places, columns in computed(

@@ -12,7 +12,13 @@ from torch.nn import functional
 
 from sktransfer.nn import own_weights
 from sktransfer.runtime import DeviceMemory
-from sktransfer.runtime.prepacked import PrepackedLinear, prepackable_layers, rounds_alike
+from sktransfer.runtime.prepacked import (
+    MOST_ROWS,
+    PrepackedLinear,
+    filled_rows,
+    prepackable_layers,
+    rounds_alike,
+)
 from sktransfer.runtime.torch_private import prepack
 
 pytestmark = pytest.mark.skipif(prepack is None, reason="no prepacked weights on this processor")
@@ -40,8 +46,19 @@ def test_a_row_does_not_depend_on_those_beside_it(n_inputs: int, n_outputs: int)
     layer, rows = prepacked(nn.Linear(n_inputs, n_outputs)), torch.randn(300, n_inputs)
     with torch.inference_mode():
         whole = layer(rows)
-        for n_rows in (2, 3, 5, 11, 16, 27, 100):
+        for n_rows in (1, 2, 3, 5, 11, 16, 27, 100):
             assert torch.equal(layer(rows[:n_rows]), whole[:n_rows]), n_rows
+
+
+def test_rows_are_filled_up_to_few_different_numbers() -> None:
+    filled = [filled_rows(n_rows) for n_rows in range(1, MOST_ROWS + 1)]
+    assert all(0 <= now - n_rows < max(16, n_rows / 8) for n_rows, now in enumerate(filled, 1))
+    assert len(set(filled)) == 24
+    assert filled[-1] == MOST_ROWS
+    layer = prepacked(nn.Linear(33, 7))
+    whole = layer(torch.randn(1, 1, 33).expand(2, 9, 33))
+    assert whole.shape == (2, 9, 7)
+    assert torch.equal(whole, whole[:1, :1].expand(2, 9, 7))
 
 
 def test_other_precisions_are_left_to_pytorch() -> None:
