@@ -225,7 +225,8 @@ def test_a_search_over_heads_encodes_once(
         passes.clear()  # of the example that shows whether the encoder can be packed
         passes.update(before)
         for ids, _ in groups:
-            count(passes, ids, torch.ones_like(ids))
+            if ids.any():  # not what fills the pack up
+                count(passes, ids, torch.ones_like(ids))
         return given
 
     monkeypatch.setattr(HuggingFaceEncoder, "forward", counted)
