@@ -33,7 +33,9 @@ def markdown(path: Path) -> str:
     for budget in _data.BUDGETS:
         part = rows[rows["budget"] == budget]
         if len(part):
-            main = part[part["system"].isin([*_systems.PEERS, *_systems.FROM_DELTA, OURS, CODES])]
+            main = part[
+                part["system"].isin([*_systems.PEERS, *_systems.FURTHER_PEERS, OURS, CODES])
+            ]
             ratios = [_ratios(main), _ratios(main, CODES)]
             parts += [f"## {_title(budget)}", _accuracies(main), *ratios, _ablations(part)]
     parts = [part for part in parts if part]
@@ -61,7 +63,7 @@ def _table(header: list[str], lines: Iterable[list[str]]) -> str:
 def _accuracies(part: pd.DataFrame) -> str:
     """Mean accuracy (draws); the last row is over the sets that all systems have.
 
-    Peers from the delta, which were run on fewer sets, do not narrow them.
+    Further peers, which were run on fewer sets, do not narrow them.
     """
     means = part.pivot_table(
         index="set", columns="system", values="accuracy", aggfunc=["mean", "size"]
@@ -75,7 +77,7 @@ def _accuracies(part: pd.DataFrame) -> str:
             mean, draws = means.loc[name, ("mean", system)], means.loc[name, ("size", system)]
             cells.append("–" if pd.isna(mean) else f"{100 * mean:.1f} ({draws:.0f})")
         lines.append([name, *cells])
-    common = means["mean"].dropna(subset=[s for s in systems if s not in _systems.FROM_DELTA])
+    common = means["mean"].dropna(subset=[s for s in systems if s not in _systems.FURTHER_PEERS])
     if len(common):
         averages = 100 * common.mean(skipna=False)
         cells = ["–" if pd.isna(averages[s]) else f"**{averages[s]:.1f}**" for s in systems]
