@@ -18,7 +18,7 @@ from torch.nn import functional
 from sktransfer.runtime.torch_private import prepack, prepacked_product
 
 MOST_ROWS = 512
-_LEAST_ROWS = 16
+_LEAST_ROWS = 4
 
 
 def filled_rows(n_rows: int) -> int:
@@ -30,7 +30,7 @@ def filled_rows(n_rows: int) -> int:
     --------
     >>> from sktransfer.runtime.prepacked import filled_rows
     >>> [filled_rows(n_rows) for n_rows in (1, 16, 130, 257, 512)]
-    [16, 16, 144, 288, 512]
+    [4, 16, 144, 288, 512]
     """
     step = max(_LEAST_ROWS, 1 << max(0, (n_rows - 1).bit_length() - 4))
     return -(-n_rows // step) * step

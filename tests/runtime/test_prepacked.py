@@ -52,8 +52,8 @@ def test_a_row_does_not_depend_on_those_beside_it(n_inputs: int, n_outputs: int)
 
 def test_rows_are_filled_up_to_few_different_numbers() -> None:
     filled = [filled_rows(n_rows) for n_rows in range(1, MOST_ROWS + 1)]
-    assert all(0 <= now - n_rows < max(16, n_rows / 8) for n_rows, now in enumerate(filled, 1))
-    assert len(set(filled)) == 24
+    assert all(0 <= now - n_rows < max(4, n_rows / 8) for n_rows, now in enumerate(filled, 1))
+    assert len(set(filled)) == 40
     assert filled[-1] == MOST_ROWS
     layer = prepacked(nn.Linear(33, 7))
     whole = layer(torch.randn(1, 1, 33).expand(2, 9, 33))
