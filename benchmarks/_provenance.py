@@ -12,8 +12,12 @@ import sys
 from pathlib import Path
 
 _MEASURED = (
-    *("torch", "transformers", "scikit-learn"),
-    *("sentence-transformers", "setfit", "fast-fit"),
+    "torch",
+    "transformers",
+    "scikit-learn",
+    "sentence-transformers",
+    "setfit",
+    "fast-fit",
 )
 # The first two multiply bfloat16.
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 import json
@@ -23,6 +22,7 @@ from sktransfer.inputs.tokens import Tokenizer
 from sktransfer.nn import own_weights
 from sktransfer.nn.encoder import Encoder
 from sktransfer.runtime import ForkSafeLock, cache, device_memory, unique_key, usual_numerics
+from sktransfer.runtime.module_copies import copy_module
 
 
 class EncoderSource(Protocol):
@@ -197,7 +197,8 @@ class EncoderHandle:
         encoder, tokenizer = modules
         if device is not None and cache.get(key) is modules:
             device_memory.on(encoder, device)
-        return _sharing_copy(encoder), tokenizer
+        shared: dict[int, Any] = {id(p): nn.Parameter(p.data) for p in encoder.parameters()}
+        return copy_module(encoder, shared), tokenizer
 
     def _read(self, lm_head: bool) -> tuple[Encoder, Tokenizer]:
         encoder, tokenizer = self._source.load(lm_head=lm_head)
@@ -379,13 +380,3 @@ def _plain_copy(tensor: Tensor) -> Tensor:
     dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
     copied = tensor.detach().to("cpu", dtype, copy=True)
     return copied.contiguous()
-
-
-def _sharing_copy(encoder: Encoder) -> Encoder:
-    """A deep copy of `encoder` whose parameters have the same storage."""
-    memo: dict[int, Any] = {id(p): nn.Parameter(p.data) for p in encoder.parameters()}
-    for module in encoder.modules():
-        # Each module has a dozen registries of hooks, nearly all empty; deepcopy is slow on them.
-        registries = (one for one in vars(module).values() if isinstance(one, dict) and not one)
-        memo |= {id(one): type(one)() for one in registries}
-    return copy.deepcopy(encoder, memo)

@@ -1,6 +1,6 @@
 """Linear layers for float32 passes on a CPU, their weights prepacked in oneDNN's layout.
 
-On few rows a product takes 0.5 to 0.8 of the time of PyTorch's own, on many 0.85 to 0.95. A row's
+On few rows a product takes 0.5 to 0.8 of the time of PyTorch's own, on many 0.85 to 1. A row's
 product is the same to the last bit whatever rows are beside it and however many threads there are;
 that of PyTorch's own is not. Passes are best cut to `MOST_ROWS` tokens: products of more are no
 faster.
@@ -18,11 +18,11 @@ from torch.nn import functional
 from sktransfer.runtime.torch_private import prepack, prepacked_product
 
 MOST_ROWS = 512
-_LEAST_ROWS = 4
+_LEAST_STEP, _LARGEST_STEP = 4, 16
 
 
 def filled_rows(n_rows: int) -> int:
-    """Number of rows to which products of `n_rows` are filled up: at most eight per doubling.
+    """Number of rows to which products of `n_rows` are filled up: one of few.
 
     oneDNN compiles code for each number of rows, and keeps it: half a megabyte per weight.
 
@@ -30,9 +30,10 @@ def filled_rows(n_rows: int) -> int:
     --------
     >>> from sktransfer.runtime.prepacked import filled_rows
     >>> [filled_rows(n_rows) for n_rows in (1, 16, 130, 257, 512)]
-    [4, 16, 144, 288, 512]
+    [4, 16, 144, 272, 512]
     """
-    step = max(_LEAST_ROWS, 1 << max(0, (n_rows - 1).bit_length() - 4))
+    eighth = 1 << max(0, (n_rows - 1).bit_length() - 4)
+    step = min(max(eighth, _LEAST_STEP), _LARGEST_STEP)
     return -(-n_rows // step) * step
 
 
@@ -89,7 +90,8 @@ def rounds_alike(blocks: Iterable[nn.Module]) -> bool:
     matrices = {
         id(weight) for part in parts for weight in part.parameters(recurse=False) if weight.ndim > 1
     }
-    return any(map(is_prepacked, parts)) and matrices <= {id(weight) for weight in known}
+    has_some = any(isinstance(part, PrepackedLinear) for part in parts)
+    return has_some and matrices <= {id(weight) for weight in known}
 
 
 def _is_plain(part: nn.Module) -> TypeGuard[nn.Linear]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import gc
 import weakref
 from collections import OrderedDict
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from sktransfer.runtime.device import is_out_of_memory
 from sktransfer.runtime.locks import ForkSafeLock
+from sktransfer.runtime.module_copies import copy_module
 from sktransfer.runtime.prepacked import PrepackedLinear, prepackable_layers
 from sktransfer.runtime.torch_private import prepack
 
@@ -158,8 +158,8 @@ class DeviceMemory:
             kept = self._found(module, _HOST)
             if kept is None:
                 layers = prepackable_layers(blocks)
-                budget = _HOST_BYTES if self._budget is None else self._budget
-                if not layers or sum(layer.weight.nbytes for layer in layers) > budget:
+                n_bytes = sum(layer.weight.nbytes for layer in layers)
+                if not layers or n_bytes > self._most_bytes(_HOST):
                     return module
                 kept = self._prepack(module, layers)
         found: Any = kept.module
@@ -295,7 +295,7 @@ class DeviceMemory:
 
         kept = _Copy(
             weakref.ref(module, forget),
-            copy.deepcopy(module, memo).eval(),
+            copy_module(module, memo).eval(),
             _places(module),
             # They keep their storage from being reused while it identifies the copy.
             [part.detach() for part in parameters],
@@ -306,9 +306,12 @@ class DeviceMemory:
         self._shrink(device)
         return kept
 
+    def _most_bytes(self, device: torch.device) -> int:
+        return _default_budget(device) if self._budget is None else self._budget
+
     def _shrink(self, device: torch.device) -> None:
         """Release the least recently used copies on `device` until the others fit the budget."""
-        budget = _default_budget(device) if self._budget is None else self._budget
+        budget = self._most_bytes(device)
         for key in [key for key in self._copies if key[1] == _name(device)]:
             n_bytes = sum(size for _, place, size in self.contents() if place == _name(device))
             if n_bytes <= budget:

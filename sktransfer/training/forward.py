@@ -39,7 +39,7 @@ from sktransfer.training.frozen import (
 
 _WINDOWS_AT_ONCE = 4096
 _FEW_WINDOWS = 32
-# Filling up the rows of each product costs less than packing fewer tokens with others.
+# For so few, filling up the rows of each product costs less than a packed pass.
 _FEW_TOKENS = 64
 
 
@@ -172,14 +172,16 @@ class _Pass:
             vectors, counts = (torch.cat(parts) for parts in zip(*known.values(), strict=True))
             self._fill(np.array([*known]), vectors, counts)
         missing = np.array([i for i in range(len(rows.lengths)) if i not in known], dtype=np.intp)
-        if len(missing):
+        if not len(missing):
+            return
+        if self.frozen is None:
             self.model = prepacked_on_cpu(self.model, self.device, self.dtype)
-            self.rounds_alike = _rounds_alike(self.model.encoder)
-        groups = [missing[group] for group in self._groups(rows.lengths[missing])]
+            self.rounds_alike = self.device.type == "cpu" and _rounds_alike(self.model.encoder)
+        budget = tokens_per_pass(self.model.encoder, self.device)
+        groups = [missing[group] for group in self._groups(rows.lengths[missing], budget)]
         if self.is_joined:
             # At most the length of a window, because an encoder's buffers may end there.
-            encoder = self.model.encoder
-            limit = min(encoder.max_length, tokens_per_pass(encoder, self.device))
+            limit = min(self.model.encoder.max_length, budget)
             groups = _packs(groups, rows.lengths, limit)
         if self.frozen is not None:
             self.frozen.read_ahead(rows)
@@ -206,9 +208,8 @@ class _Pass:
             return self.vectors.flatten(2)
         return _pool_rows(self.vectors, self.counts, self.rows, self.model.pooling)
 
-    def _groups(self, lengths: NDArray[np.integer]) -> list[NDArray[np.intp]]:
+    def _groups(self, lengths: NDArray[np.integer], budget: int) -> list[NDArray[np.intp]]:
         """Windows that are encoded together: of one width, or on a GPU of similar widths."""
-        budget = tokens_per_pass(self.model.encoder, self.device)
         if self.device.type == "cuda":  # a launch costs more than some padding
             return split_by_tokens(lengths, budget)
         return split_by_width(lengths, self.multiple, budget)

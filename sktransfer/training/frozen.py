@@ -61,7 +61,7 @@ def prepacked_on_cpu(
 def tokens_per_pass(encoder: Encoder, device: torch.device) -> int:
     """Tokens that one pass without gradients takes, padding included."""
     budget = token_budget(device, training=False)
-    return min(budget, MOST_ROWS) if is_prepacked(encoder) else budget
+    return min(budget, MOST_ROWS) if device.type == "cpu" and is_prepacked(encoder) else budget
 
 
 def computed(
@@ -207,9 +207,22 @@ class FrozenLayerCache:
         known = {key: self._own.get(key) for key in keys}
         states = [None if found is None else found[0] for found in map(known.get, keys)]
         missing = np.array([i for i, found in enumerate(states) if found is None], dtype=np.intp)
+        if len(missing):
+            self._compute_missing(rows, windows, keys, states, missing)
+        return [found for found in states if found is not None]
+
+    def _compute_missing(
+        self,
+        rows: EncodedRows,
+        windows: NDArray[np.integer],
+        keys: Sequence[Hashable],
+        states: list[Tensor | None],
+        missing: NDArray[np.intp],
+    ) -> None:
+        """Compute, put into `states` and keep those of the windows at the places `missing`."""
         made: dict[int, dict[Hashable, tuple[Tensor]]] = {depth: {} for depth in self.kept}
         multiple = width_multiple(self.device, self.dtype)
-        budget = tokens_per_pass(self._lower_half()[0], self.device) if len(missing) else 1
+        budget = tokens_per_pass(self._lower_half()[0], self.device)
         lengths = rows.lengths[windows[missing]]
         groups = [missing[group] for group in split_by_width(lengths, multiple, budget)]
         for places, columns in computed(
@@ -222,7 +235,6 @@ class FrozenLayerCache:
                 states[place] = found
         for depth, values in made.items():
             self.kept[depth].put(values)
-        return [found for found in states if found is not None]
 
     # TensorCache states may be read by a later training, which inference mode would not allow.
     @torch.inference_mode(False)

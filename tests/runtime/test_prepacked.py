@@ -50,10 +50,24 @@ def test_a_row_does_not_depend_on_those_beside_it(n_inputs: int, n_outputs: int)
             assert torch.equal(layer(rows[:n_rows]), whole[:n_rows]), n_rows
 
 
+def test_a_row_does_not_depend_on_the_number_of_threads() -> None:
+    layer, rows = prepacked(nn.Linear(384, 1536)), torch.randn(144, 384)
+    before, found = torch.get_num_threads(), []
+    try:
+        for n_threads in (1, 3, 8):
+            torch.set_num_threads(n_threads)
+            with torch.inference_mode():
+                found.append(layer(rows))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[1], found[0])
+    assert torch.equal(found[2], found[0])
+
+
 def test_rows_are_filled_up_to_few_different_numbers() -> None:
     filled = [filled_rows(n_rows) for n_rows in range(1, MOST_ROWS + 1)]
     assert all(0 <= now - n_rows < max(4, n_rows / 8) for n_rows, now in enumerate(filled, 1))
-    assert len(set(filled)) == 40
+    assert len(set(filled)) == 48
     assert filled[-1] == MOST_ROWS
     layer = prepacked(nn.Linear(33, 7))
     whole = layer(torch.randn(1, 1, 33).expand(2, 9, 33))

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -34,11 +32,9 @@ def test_rows_come_back_in_order_with_windows_pooled(max_length: int) -> None:
 
 
 @pytest.fixture
-def plain_weights() -> Iterator[None]:
+def plain_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passes go through the model itself, as on processors without prepacked weights."""
-    before, device_memory.budget = device_memory.budget, 0
-    yield
-    device_memory.budget = before
+    monkeypatch.setattr(device_memory, "budget", 0)
 
 
 @pytest.mark.usefixtures("plain_weights")

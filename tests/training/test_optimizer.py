@@ -12,8 +12,8 @@ from sktransfer.runtime import resolve_precision
 from sktransfer.training import loop as loop_module
 from sktransfer.training import rows as rows_module
 from sktransfer.training.optimizer import Optimizer, WorkingWeights
-from sktransfer.training.parameters import TrainingPlan
 from tests.toys import toy_model
+from tests.training.test_parameters import PLAN
 
 TEXTS = [f"water for the father and the mother {n}" for n in range(16)]
 
@@ -109,18 +109,7 @@ def test_a_step_of_a_small_transformer_is_few_operators(minilm, monkeypatch) -> 
 
 def test_a_step_tells_those_who_keep_copies_of_the_weights(encoder) -> None:
     model = toy_model(encoder)
-    plan = TrainingPlan(
-        n_epochs=1,
-        batch_size=4,
-        learning_rate=1e-3,
-        layer_decay=1.0,
-        weight_decay=0.0,
-        schedule="constant",
-        warmup_fraction=0.0,
-        trainable_layers="all",
-        gradual_unfreezing=False,
-    )
-    optimizer = Optimizer(model, plan, torch.device("cpu"))
+    optimizer = Optimizer(model, PLAN, torch.device("cpu"))
     before = {name: (part._version, part.clone()) for name, part in model.named_parameters()}
     trained = set(optimizer.parameters)
     for part in trained:
