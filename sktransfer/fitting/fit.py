@@ -17,6 +17,7 @@ from sktransfer.fitting.lexical import fit_lexical
 from sktransfer.fitting.mixing import mix_weights, mixing_coefficient, present_weights, refit_c
 from sktransfer.fitting.predictor import warn_of_cuts
 from sktransfer.fitting.probe import Probe
+from sktransfer.fitting.temperature import score_temperature
 from sktransfer.inputs import EncodedRows
 from sktransfer.language.auxiliary import AuxiliaryLanguage
 from sktransfer.runtime import (
@@ -87,22 +88,26 @@ def _fit(context: FitContext, callbacks: FitCallbacks | None) -> FitResult:
         attributes=lambda: _attributes(context, copied=True),
     )
     with device_memory.holding(model, context.device):
-        _start_from_probe(context, data)
+        probe = Probe(context, data)
+        if context.job.warm_start is None and parameters.head_init == "probe":
+            probe.solve_head(parameters.C)
+        temperature = score_temperature(context, probe)
         before, coefficient = present_weights(model), mixing_coefficient(context)
         result = _fine_tune(context, data, monitor)
         interruption = monitor.finish(result)
-        if result.loss_curve and not is_partial:
+        if not result.loss_curve:
+            temperature = 1.0
+        elif not is_partial:
             mix_weights(model, before, coefficient)
             if parameters.head_refit:
-                Probe(context, data).solve_head(refit_c(context, coefficient))
-    has_lexical = parameters.lexical_weight > 0 and isinstance(task, BlendableTask)
-    attributes = {
-        **_attributes(context),
-        "lexical_": fit_lexical(task, data) if has_lexical and not is_partial else None,
-        **monitor.history(),
-    }
+                C = refit_c(context, coefficient)
+                Probe(context, data).solve_head(C, temperature=temperature)
+    attributes = {**_attributes(context), **monitor.history()}
+    if parameters.lexical_weight > 0 and isinstance(task, BlendableTask) and not is_partial:
+        attributes["lexical_"] = fit_lexical(task, data, temperature=temperature)
     if parameters.mixing_coefficient is not None:
         attributes["mixing_coefficient_"] = coefficient if result.loss_curve else 1.0
+        attributes["temperature_"] = temperature
     return FitResult(attributes, interruption)
 
 
@@ -152,11 +157,6 @@ def _validation(context: FitContext, data: EncodedDataset) -> Callable[[], float
         return context.task.score(scores, targets)
 
     return validate
-
-
-def _start_from_probe(context: FitContext, data: EncodedDataset) -> None:
-    if context.job.warm_start is None and context.parameters.head_init == "probe":
-        Probe(context, data).solve_head(context.parameters.C)
 
 
 def _fine_tune(context: FitContext, data: EncodedDataset, monitor: EpochMonitor) -> TrainingResult:

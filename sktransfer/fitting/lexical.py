@@ -36,15 +36,22 @@ class LexicalChannel:
         return self.weights.scores(self.vectorizer.transform(texts))
 
 
-def fit_lexical(task: Task, data: EncodedDataset) -> LexicalChannel | None:
-    """Linear model on the TF-IDF of the rows; None if no text has a word."""
+def fit_lexical(
+    task: Task, data: EncodedDataset, *, temperature: float = 1.0
+) -> LexicalChannel | None:
+    """Linear model on the TF-IDF of the rows; None if no text has a word.
+
+    Its scores are divided by `temperature`.
+    """
     # In a tuple, since a channel that is None is cached, too.
     (found,) = cache.remembered(
         ("lexical", data.content, joblib.hash(task)),
         lambda: (_new_lexical(task, data),),
         lambda found: 0 if found[0] is None else found[0].n_bytes,
     )
-    return found
+    if found is None:
+        return None
+    return LexicalChannel(found.vectorizer, found.weights.scaled(1 / temperature))
 
 
 def _new_lexical(task: Task, data: EncodedDataset) -> LexicalChannel | None:

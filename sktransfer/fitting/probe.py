@@ -19,6 +19,7 @@ from sktransfer.training import EncodedDataset, pooled_features
 
 # There are many more words and tokens than rows; this many are enough for a probe.
 _MAX_UNITS = 50_000
+_N_FOLDS = 5
 
 
 class Probe:
@@ -37,20 +38,40 @@ class Probe:
     def __init__(self, context: FitContext, data: EncodedDataset) -> None:
         self._context, self._data = context, data
 
-    def solve_head(self, C: float) -> None:
-        """Solve for the head, and set its weights."""
-        key = self._key(C)
+    def solve_head(self, C: float, *, temperature: float = 1.0) -> None:
+        """Solve for the head, and set its weights; its scores are divided by `temperature`."""
+        key = self.key("head", C)
         solve = partial(self._solution, C)
         if key is None:
             found = solve()
         else:
             found = cache.remembered(key, solve, lambda solution: solution.coef.nbytes)
+        found = found.scaled(1 / temperature)
         head = self._context.model.head
         head.set_weights(torch.from_numpy(found.coef), torch.from_numpy(found.intercept))
         for weights in head.parameters():
             self._context.group.take_first(weights.data)
 
-    def _key(self, C: float) -> Hashable | None:
+    def cross_validated_scores(
+        self, C: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+        """Scores of rows by linear models that have not seen them, their classes and weights.
+
+        For classification; without the rows of classes that have but one.
+        """
+        inputs, targets, weights = self._problem
+        codes = targets.numpy()
+        folds = _folds(codes)
+        scores = np.empty((len(codes), self._context.task.n_outputs), dtype=np.float32)
+        for fold in range(folds.max() + 1):
+            seen, unseen = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+            model = self._solve(inputs[seen], targets[seen], weights[seen], C)
+            scores[unseen] = model.scores(inputs[unseen])
+        scored = np.flatnonzero(folds >= 0)
+        return scores[scored], codes[scored], weights[scored]
+
+    def key(self, what: str, C: float) -> Hashable | None:
+        """Key in the cache for `what` is known of the rows; None if there cannot be one."""
         context, model = self._context, self._context.model
         if model.pretrained is None or not model.pretrained.is_whole:
             return None
@@ -61,7 +82,7 @@ class Probe:
         # With the folder: what is cached in the process only has yet to be written there.
         pretrained = (model.pretrained.key, model.pretrained.folder)
         task = joblib.hash(context.task)
-        return ("head", *pretrained, shape, place, self._data.content, task, C)
+        return (what, *pretrained, shape, place, self._data.content, task, C)
 
     @cached_property
     def _problem(self) -> tuple[NDArray[np.float64], Tensor, NDArray[np.float64]]:
@@ -89,11 +110,32 @@ class Probe:
         return inputs, data.targets[members], weights
 
     def _solution(self, C: float) -> LinearWeights:
-        inputs, targets, weights = self._problem
+        return self._solve(*self._problem, C)
+
+    def _solve(
+        self,
+        inputs: NDArray[np.float64],
+        targets: Tensor,
+        weights: NDArray[np.float64],
+        C: float,
+    ) -> LinearWeights:
         # Apple's GPUs have no doubles.
         device = self._context.device if self._context.device.type == "cuda" else None
         with one_blas_thread():
             return self._context.task.solve(inputs, targets, weights, C=C, device=device)
+
+
+def _folds(codes: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Fold of each row, so that each class is spread over the folds; -1 for its only row.
+
+    scikit-learn's StratifiedKFold would warn of classes with fewer rows than folds.
+    """
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], codes[order])
+    folds = np.empty(len(codes), dtype=np.intp)
+    folds[order] = (np.arange(len(codes)) - starts) % _N_FOLDS
+    folds[np.bincount(codes)[codes] == 1] = -1
+    return folds
 
 
 def _evenly_spaced(n_units: NDArray[np.int64]) -> NDArray[np.intp]:

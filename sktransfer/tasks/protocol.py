@@ -22,6 +22,12 @@ class LinearWeights(NamedTuple):
         """Scores (n_rows, n_outputs) of dense or sparse features."""
         return np.asarray(features @ self.coef.T + self.intercept, dtype=np.float32)
 
+    def scaled(self, factor: float) -> LinearWeights:
+        """Weights whose scores are `factor` times these."""
+        if factor == 1:
+            return self
+        return LinearWeights(self.coef * np.float32(factor), self.intercept * np.float32(factor))
+
 
 class Task(Protocol):
     """Targets, loss and a convex solution for given features."""

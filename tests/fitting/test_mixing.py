@@ -58,9 +58,9 @@ def test_the_head_is_regularized_as_its_weights_are_averaged(tiny_encoder, monke
     solved = []
     solve = Probe.solve_head
 
-    def watch(probe, C):
+    def watch(probe, C, **others):
         solved.append(C)
-        solve(probe, C)
+        solve(probe, C, **others)
 
     monkeypatch.setattr(Probe, "solve_head", watch)
     for share in (1.0, 0.5):
