@@ -40,9 +40,9 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         Weight of the TF-IDF model's scores beside the network's, from 0 (off) to 1.
     head_refit : bool, default=True
         Whether the head is refitted on the fine-tuned features, and its probabilities are
-        calibrated: the scores are divided by ``temperature_`` [5]_, which follows from the
-        cross-validated log loss of the probe. No prediction changes by that. The temperature is 1
-        where ``mixing_coefficient="auto"`` is 1.
+        calibrated by temperature scaling [5]_. The temperature is set by the cross-validated log
+        loss of the linear probe and changes no prediction; it is 1 where
+        ``mixing_coefficient="auto"`` is.
     label_texts : "auto", dict or None, default="auto"
         What the labels mean, in words: the text of a label counts as two more training rows of
         its class, which helps when rows are few [1]_. ``"auto"`` reads labels that are words
@@ -78,8 +78,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
     mixing_coefficient_ : float
         The mixing coefficient that was used.
     temperature_ : float
-        What the scores of the network and of the TF-IDF model were divided by: above 1 for
-        probabilities nearer to each other, below 1 for more certain ones.
+        Temperature that the scores were divided by: above 1, probabilities are less certain than
+        those of the refitted head, below 1 more certain.
     lexical_ : LexicalChannel or None
         The TF-IDF model.
 

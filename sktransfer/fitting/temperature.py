@@ -31,7 +31,7 @@ def score_temperature(context: FitContext, probe: Probe) -> float:
 
     def estimate() -> float:
         scores, targets, weights = probe.cross_validated_scores(parameters.C)
-        return _best_temperature(scores, targets, weights) if len(targets) else 1.0
+        return _best_temperature(scores, targets, weights) if weights.any() else 1.0
 
     key = probe.key("temperature", parameters.C)
     of_probe = estimate() if key is None else cache.remembered(key, estimate, lambda _: 8)

@@ -67,12 +67,14 @@ def test_no_row_is_scored_by_a_model_that_has_seen_it(tiny_encoder, monkeypatch)
     np.testing.assert_array_equal(weights, np.ones(16))
 
 
-def test_a_class_of_one_row_says_nothing(tiny_encoder, monkeypatch):
+def test_a_class_of_one_row_or_without_weight_says_nothing(tiny_encoder, monkeypatch):
     labels = ["a", *LABELS[1:].astype(str)]
     _, (_, codes, _) = cross_validated(monkeypatch, tiny_encoder, TEXTS, labels)
     np.testing.assert_array_equal(np.sort(codes), np.sort(LABELS[1:]))
     lonely = make(tiny_encoder, label_texts=None).fit(TEXTS[:3], ["a", "b", "c"])
     assert lonely.temperature_ == 1.25
+    weightless = make(tiny_encoder, label_texts=None, class_weight={"a": 0, "b": 1})
+    assert weightless.fit(TEXTS[:4], ["a", "a", "a", "b"]).temperature_ == 1.25
 
 
 def test_scores_are_divided_by_it(tiny_encoder, monkeypatch):
