@@ -88,10 +88,7 @@ def _fit(context: FitContext, callbacks: FitCallbacks | None) -> FitResult:
         attributes=lambda: _attributes(context, copied=True),
     )
     with device_memory.holding(model, context.device):
-        probe = Probe(context, data)
-        if context.job.warm_start is None and parameters.head_init == "probe":
-            probe.solve_head(parameters.C)
-        temperature = score_temperature(context, probe)
+        temperature = _start_from_probe(context, data)
         before, coefficient = present_weights(model), mixing_coefficient(context)
         result = _fine_tune(context, data, monitor)
         interruption = monitor.finish(result)
@@ -157,6 +154,14 @@ def _validation(context: FitContext, data: EncodedDataset) -> Callable[[], float
         return context.task.score(scores, targets)
 
     return validate
+
+
+def _start_from_probe(context: FitContext, data: EncodedDataset) -> float:
+    """Initialize the head; the temperature for the scores of the fine-tuned network."""
+    probe = Probe(context, data)  # its features are not kept during the training
+    if context.job.warm_start is None and context.parameters.head_init == "probe":
+        probe.solve_head(context.parameters.C)
+    return score_temperature(context, probe)
 
 
 def _fine_tune(context: FitContext, data: EncodedDataset, monitor: EpochMonitor) -> TrainingResult:

@@ -1,5 +1,7 @@
 """Scores of a fine-tuned classifier are divided by a temperature."""
 
+import weakref
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -8,6 +10,7 @@ from sktransfer import TransferTextClassifier
 from sktransfer.fitting import fit
 from sktransfer.fitting.probe import Probe, _folds
 from sktransfer.fitting.temperature import _best_temperature
+from sktransfer.runtime import cache
 from tests.fitting.test_mixing import LABELS, TEXTS, make
 
 
@@ -48,6 +51,7 @@ def cross_validated(monkeypatch, encoder, texts, labels):
         solved.append((inputs, targets.numpy()))
         return solve(probe, inputs, targets, weights, C)
 
+    cache.clear()
     with monkeypatch.context() as patch:
         patch.setattr(Probe, "cross_validated_scores", watch)
         patch.setattr(Probe, "_solve", note)
@@ -65,6 +69,28 @@ def test_no_row_is_scored_by_a_model_that_has_seen_it(tiny_encoder, monkeypatch)
     np.testing.assert_array_equal(np.sort(codes), np.sort(LABELS))
     assert scores.shape == (16, 2)
     np.testing.assert_array_equal(weights, np.ones(16))
+
+
+def test_one_fold_of_many_rows_is_enough(tiny_encoder, monkeypatch):
+    monkeypatch.setattr("sktransfer.fitting.probe._MANY_ROWS", 15)
+    solved, (scores, codes, _) = cross_validated(monkeypatch, tiny_encoder, TEXTS, LABELS)
+    assert [len(inputs) for inputs, _ in solved] == [12]
+    assert scores.shape == (4, 2)
+    assert sorted(codes) == [0, 0, 1, 1]
+
+
+def test_the_features_of_the_probe_are_not_kept_during_the_training(tiny_encoder, monkeypatch):
+    probes, alive = weakref.WeakSet(), []
+    monkeypatch.setattr(
+        fit, "score_temperature", lambda _, probe: probes.add(probe) or float(len(probes))
+    )
+    monkeypatch.setattr(
+        fit,
+        "_fine_tune",
+        lambda *args, train=fit._fine_tune: alive.append(len(probes)) or train(*args),
+    )
+    make(tiny_encoder).fit(TEXTS, LABELS)
+    assert alive == [0]
 
 
 def test_a_class_of_one_row_or_without_weight_says_nothing(tiny_encoder, monkeypatch):
