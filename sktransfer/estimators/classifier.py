@@ -41,8 +41,9 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
     head_refit : bool, default=True
         Whether the head is refitted on the fine-tuned features, and its probabilities are
         calibrated by temperature scaling [5]_. The temperature is set by the cross-validated log
-        loss of the linear probe and changes no prediction; it is 1 where
-        ``mixing_coefficient="auto"`` is. With many classes the trained head can be better.
+        loss of the linear probe and changes no prediction; it is 1 for multilabel targets, with
+        early stopping, in a warm start, and with ``head_init="random"``. With many classes the
+        trained head can be better.
     label_texts : "auto", dict or None, default="auto"
         What the labels mean, in words: the text of a label counts as two more training rows of
         its class, which helps when rows are few [1]_. ``"auto"`` reads labels that are words

@@ -195,6 +195,11 @@ class FitContext:
         """Parameters of the estimator."""
         return self.job.parameters
 
+    @property
+    def n_columns(self) -> int:
+        """Number of texts per row."""
+        return self.job.row_format.n_columns(self.rows.texts)
+
     @cached_property
     def input_key(self) -> tuple[int, str, str]:
         """Key of everything that determines the token ids of a text besides the vocabulary."""

@@ -22,20 +22,19 @@ def mixing_coefficient(context: FitContext) -> float:
     chosen = context.parameters.mixing_coefficient
     if chosen != "auto":
         return 1.0 if chosen is None else chosen
-    if not is_first_fit_of_texts(context):
+    if context.n_columns > 1 or not is_first_fit_of_classes(context):
         return 1.0
     return _SHARE_OF_FEW if _has_few_rows(context) else _SHARE_OF_MANY
 
 
-def is_first_fit_of_texts(context: FitContext) -> bool:
-    """Whether the default recipe was measured for such fits: classes of single texts, at once."""
+def is_first_fit_of_classes(context: FitContext) -> bool:
+    """Whether all rows are learned from at once, one class each, as in the default recipe."""
     job, parameters = context.job, context.parameters
     return (
         job.warm_start is None
         and not job.is_partial
         and isinstance(context.task, ClassificationTask)
         and parameters.head_init == "probe"
-        and job.row_format.n_columns(context.rows.texts) == 1
         and not parameters.early_stopping
     )
 

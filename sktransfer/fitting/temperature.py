@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from sktransfer.fitting.context import FitContext
-from sktransfer.fitting.mixing import is_first_fit_of_texts
+from sktransfer.fitting.mixing import is_first_fit_of_classes
 from sktransfer.fitting.probe import Probe
 from sktransfer.runtime import cache
 
@@ -23,10 +23,11 @@ def score_temperature(context: FitContext, probe: Probe) -> float:
     Fine-tuned features have seen the labels of all rows, so that their scores of these rows say
     nothing of it. Those of the probe can be cross-validated, and where it is overconfident, a
     fine-tune is. It is so by another quarter; and as few rows give no more than an estimate of the
-    probe's temperature, the square root of that is taken.
+    probe's temperature, the square root of that is taken. For pairs, of which the probe learns
+    little, an estimate below 1 is noise.
     """
     parameters = context.parameters
-    if not (context.plan.n_epochs and parameters.head_refit and is_first_fit_of_texts(context)):
+    if not (context.plan.n_epochs and parameters.head_refit and is_first_fit_of_classes(context)):
         return 1.0
 
     def estimate() -> float:
@@ -35,6 +36,8 @@ def score_temperature(context: FitContext, probe: Probe) -> float:
 
     key = probe.key("temperature", parameters.C)
     of_probe = estimate() if key is None else cache.remembered(key, estimate, lambda _: 8)
+    if context.n_columns > 1:
+        of_probe = max(of_probe, 1.0)
     shared = torch.tensor(_OVERCONFIDENCE * np.sqrt(of_probe))
     context.group.take_first(shared)
     return float(shared)

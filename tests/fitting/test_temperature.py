@@ -105,12 +105,12 @@ def test_a_class_of_one_row_or_without_weight_says_nothing(tiny_encoder, monkeyp
 
 def test_scores_are_divided_by_it(tiny_encoder, monkeypatch):
     scores = {}
-    for temperature in (1.0, 2.0):
-        monkeypatch.setattr(fit, "score_temperature", lambda *_, t=temperature: t)
+    for divisor in (1.0, 2.0):
+        monkeypatch.setattr(fit, "score_temperature", lambda *_, t=divisor: t)
         classifier = make(tiny_encoder).fit(TEXTS, LABELS)
         assert classifier.lexical_ is not None
-        assert classifier.temperature_ == temperature
-        scores[temperature] = classifier.decision_function(TEXTS[::3])
+        assert classifier.temperature_ == divisor
+        scores[divisor] = classifier.decision_function(TEXTS[::3])
     np.testing.assert_allclose(2 * scores[2.0], scores[1.0], rtol=1e-5, atol=1e-6)
 
 
@@ -136,9 +136,17 @@ def test_other_fits_keep_their_scores(tiny_encoder, parameters):
     assert make(tiny_encoder, **parameters).fit(TEXTS, LABELS).temperature_ == 1
 
 
-def test_other_rows_keep_their_scores(tiny_encoder):
+@pytest.mark.parametrize(("of_probe", "expected"), [(0.25, 1.25), (4.0, 2.5)])
+def test_scores_of_pairs_do_not_become_more_certain(tiny_encoder, monkeypatch, of_probe, expected):
+    monkeypatch.setattr("sktransfer.fitting.temperature._best_temperature", lambda *_: of_probe)
+    cache.clear()
     pairs = [(text, text[::-1]) for text in TEXTS]
-    assert make(tiny_encoder).fit(pairs, LABELS).temperature_ == 1
+    classifier = make(tiny_encoder).fit(pairs, LABELS)
+    assert classifier.temperature_ == expected
+    assert classifier.mixing_coefficient_ == 1
+
+
+def test_other_rows_keep_their_scores(tiny_encoder):
     targets = np.random.default_rng(0).integers(2, size=(16, 3))
     assert make(tiny_encoder).fit(TEXTS, targets).temperature_ == 1
     partial = make(tiny_encoder).partial_fit(TEXTS, LABELS, classes=[0, 1])
