@@ -40,6 +40,7 @@ def markdown(path: Path) -> str:
             parts += [f"## {_title(budget)}", _accuracies(main), *ratios, _ablations(part)]
     parts = [part for part in parts if part]
     parts += ["## What the encoder gives", _encoder_gains(rows)]
+    parts += ["## Time of a fit", _times(rows)]
     parts += ["## Claims", "\n".join(_claims(rows))]
     return "\n\n".join(parts)
 
@@ -150,6 +151,25 @@ def _encoder_gains(rows: pd.DataFrame) -> str:
         )
     header = ["", "sets (draws)", "plain MiniLM", "with the delta", "difference", "worst set"]
     return _table([*header, "best set", "log loss, plain", "with the delta"], lines)
+
+
+def _times(rows: pd.DataFrame) -> str:
+    """Processor seconds of a fit on one thread, over the sets that all systems of a budget have."""
+    systems = [*_systems.PEERS, OURS, CODES]
+    single = rows[(rows["threads"] == 1) & rows["system"].isin(systems)]
+    lines = []
+    for budget in _data.BUDGETS:
+        part = single[single["budget"] == budget]
+        means = part.pivot_table(index="set", columns="system", values="fit_cpu_s").dropna()
+        cells = []
+        for system in systems:
+            found = means.get(system)
+            if found is None or found.empty:
+                cells.append("–")
+            else:
+                cells.append(f"{found.median():.1f} ({found.min():.1f} to {found.max():.1f})")
+        lines.append([_title(budget), f"{len(means)}", *cells])
+    return _table(["processor s: median (range)", "sets", *systems], lines)
 
 
 def paired(part: pd.DataFrame, peer: str, ours: str = OURS) -> pd.DataFrame:

@@ -75,19 +75,20 @@ class _Network:
 
     def outputs(self, X: Any) -> NDArray[np.float32]:
         """What the graph gives (n_rows, n_outputs); each distinct row is computed once."""
+        reading = self.reading
         row_format = TextFormat(
-            self.reading["long_texts"], self.reading["symmetric"], self.reading["missing"]
+            reading["long_texts"], reading["symmetric"], reading["missing"], reading["bi_encoder"]
         )
         rows = row_format.check(X)
         n_columns = row_format.n_columns(rows)
-        if n_columns != self.reading["n_columns"]:
+        if n_columns != reading["n_columns"]:
             raise ValueError(
                 f"X has {n_columns} columns of texts, but the estimator was fitted on "
-                f"{self.reading['n_columns']}."
+                f"{reading['n_columns']}."
             )
         first, inverse = distinct(rows)
         chosen = [rows[i] for i in first]
-        max_length = self.reading["max_length"]
+        max_length = reading["max_length"]
         encoded = row_format.encode(chosen, self.tokenizer, max_length=max_length)
         if encoded.n_truncated:
             message = row_format.cut_message.format(n=encoded.n_truncated, max_length=max_length)

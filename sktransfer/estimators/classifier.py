@@ -124,6 +124,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         prompt: str = "auto",
         pooling_layers: int = 1,
         long_texts: Literal["window", "truncate"] = "window",
+        pair_encoder: Literal["auto", "cross", "bi"] = "auto",
         symmetric: bool = False,
         missing: Literal["error", "empty"] = "error",
         lexical_weight: float = 0.3,
@@ -157,6 +158,7 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         self.prompt = prompt
         self.pooling_layers = pooling_layers
         self.long_texts = long_texts
+        self.pair_encoder = pair_encoder
         self.symmetric = symmetric
         self.missing = missing
         self.lexical_weight = lexical_weight

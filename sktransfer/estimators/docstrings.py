@@ -29,10 +29,15 @@ long_texts : {"window", "truncate"}
     Whether texts longer than `max_length` are read whole, in overlapping windows that are pooled
     together (in training at most four windows per step, drawn anew each epoch), or truncated,
     with a warning. Rows of several texts are always truncated, the longest text first.
+pair_encoder : {"auto", "cross", "bi"}
+    How the two texts of a row are encoded: in one sequence (a cross-encoder), or each alone, so
+    that their vectors are compared (a bi-encoder; Reimers and Gurevych, 2019, "Sentence-BERT").
+    ``"auto"`` is ``"bi"`` for at most 1,500 rows and where no layer is trained, because most
+    encoders were pretrained on single texts.
 symmetric : bool
-    Whether rows of several texts are encoded in both orders and the features averaged, for
-    similarity and paraphrase tasks (Radford et al., 2018, "Improving Language Understanding by
-    Generative Pre-Training", section 3.3).
+    Whether the order of several texts has no meaning, as for similarity and paraphrases. A
+    cross-encoder reads them in both orders and averages the features (Radford et al., 2018,
+    "Improving Language Understanding by Generative Pre-Training", section 3.3).
 missing : {"error", "empty"}
     Whether a missing text (None, NaN, NA) is an error or an empty text.
 lexical_weight : float

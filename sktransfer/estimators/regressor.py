@@ -69,6 +69,7 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         prompt: str = "auto",
         pooling_layers: int = 1,
         long_texts: Literal["window", "truncate"] = "window",
+        pair_encoder: Literal["auto", "cross", "bi"] = "auto",
         symmetric: bool = False,
         missing: Literal["error", "empty"] = "error",
         lexical_weight: float = 0.15,
@@ -102,6 +103,7 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
         self.prompt = prompt
         self.pooling_layers = pooling_layers
         self.long_texts = long_texts
+        self.pair_encoder = pair_encoder
         self.symmetric = symmetric
         self.missing = missing
         self.lexical_weight = lexical_weight

@@ -11,7 +11,7 @@ from sktransfer.estimators.base import BaseTransferEstimator
 from sktransfer.estimators.encoding import predicting
 from sktransfer.estimators.exporting import ExportMixin, example_rows
 from sktransfer.estimators.parameters import PREDICTION, SUPERVISED, TEXT, Constraints
-from sktransfer.estimators.sklearn_private import fit_context
+from sktransfer.estimators.sklearn_private import StrOptions, fit_context
 from sktransfer.fitting.callbacks import with_callbacks
 from sktransfer.fitting.onnx import onnx_arrays, write_onnx
 from sktransfer.inputs import RowFormat, TextFormat
@@ -23,10 +23,16 @@ class BaseTextEstimator(ExportMixin, BaseTransferEstimator):
     A subclass has the parameters of these constraints.
     """
 
-    _parameter_constraints: ClassVar[Constraints] = {**SUPERVISED, **TEXT, **PREDICTION}
+    _parameter_constraints: ClassVar[Constraints] = {
+        **SUPERVISED,
+        **TEXT,
+        **PREDICTION,
+        "pair_encoder": [StrOptions({"auto", "cross", "bi"})],
+    }
 
     max_length: int
     long_texts: Literal["window", "truncate"]
+    pair_encoder: Literal["auto", "cross", "bi"]
     symmetric: bool
     missing: Literal["error", "empty"]
 
@@ -139,4 +145,6 @@ class BaseTextEstimator(ExportMixin, BaseTransferEstimator):
         return onnx_arrays(self._predictor(), self._check_rows(X, reset=False))
 
     def _row_format(self) -> RowFormat:
-        return TextFormat(self.long_texts, self.symmetric, self.missing)
+        model = getattr(self, "model_", None)
+        is_bi_encoder = model is not None and model.head.comparison is not None
+        return TextFormat(self.long_texts, self.symmetric, self.missing, is_bi_encoder)

@@ -22,7 +22,15 @@ from sktransfer.encoders import (
     resolve_encoder,
 )
 from sktransfer.fitting.data import LabeledTexts, Targets
-from sktransfer.inputs import EncodedRows, Row, RowFormat, Tokenizer, prompt_of, prompted
+from sktransfer.inputs import (
+    EncodedRows,
+    Row,
+    RowFormat,
+    TextFormat,
+    Tokenizer,
+    prompt_of,
+    prompted,
+)
 from sktransfer.language.build import directions_of, from_checkpoint, with_lm_head
 from sktransfer.language.train import (
     BATCH_SIZE,
@@ -53,6 +61,8 @@ _BATCH_OF_FEW, _BATCH_OF_MANY = 32, 16
 # The share of the layers that trainable_layers="auto" trains on more rows than few. The lowest
 # ones gain nothing there, and cost as much as the others.
 _UPPER_LAYERS = 2 / 3
+# An encoder of single texts has to learn to read two in one sequence, which takes more rows.
+_FEW_PAIRS = 1500
 _HEAD_SCALE = 10.0
 _HEAD_DROPOUT = 0.1
 
@@ -66,6 +76,8 @@ class FitParameters:
 
     encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER
     pooling: str = "auto"
+    pair_encoder: Literal["auto", "cross", "bi"] = "cross"
+    symmetric: bool = False
     prompt: str = ""
     pooling_layers: int = 1
     layer: int = -1
@@ -196,9 +208,10 @@ class FitContext:
         return self.job.parameters
 
     @property
-    def n_columns(self) -> int:
-        """Number of texts per row."""
-        return self.job.row_format.n_columns(self.rows.texts)
+    def reads_single_texts(self) -> bool:
+        """Whether the encoder reads one text at once, as it was pretrained to do."""
+        is_apart = self.model.head.comparison is not None
+        return is_apart or self.job.row_format.n_columns(self.rows.texts) == 1
 
     @cached_property
     def input_key(self) -> tuple[int, str, str]:
@@ -233,6 +246,9 @@ def load_context(job: FitJob) -> FitContext:
         model, tokenizer, name = _pretrained_model(job, device, dtype)
     else:
         model, tokenizer, name = _model_before(job.warm_start, job.task)
+    if isinstance(job.row_format, TextFormat):
+        is_bi_encoder = model.head.comparison is not None
+        job = replace(job, row_format=replace(job.row_format, bi_encoder=is_bi_encoder))
     model.encoder.set_chunk_length(parameters.max_length)
     if parameters.lm_weight:
         for direction in directions_of(model.encoder):
@@ -287,13 +303,38 @@ def _pretrained_model(
     else:
         encoder, tokenizer = source.load_shared(lm_head=parameters.lm_weight > 0, device=device)
         pretrained = pretrained_state(source, encoder, parameters.memory)
-    model = new_model(encoder, job.task.n_outputs, parameters, source.settings)
+    model = new_model(
+        encoder,
+        job.task.n_outputs,
+        parameters,
+        source.settings,
+        is_bi_encoder=_takes_bi_encoder(job, encoder),
+    )
     model.pretrained = pretrained
     return model, prompted(tokenizer, parameters.prompt_for(source)), source.name
 
 
+def _takes_bi_encoder(job: FitJob, encoder: Encoder) -> bool:
+    """Whether the two texts of a row are to be read apart."""
+    parameters, n_rows = job.parameters, len(job.rows)
+    if parameters.pair_encoder == "cross":
+        return False
+    is_pair = job.row_format.n_columns(job.rows.texts) == 2
+    if parameters.pair_encoder == "bi":
+        if not is_pair:
+            raise ValueError("pair_encoder='bi' needs rows of two texts; use 'auto' or 'cross'.")
+        return True
+    is_trained = parameters.plan(n_rows, encoder).n_epochs and parameters.trains(encoder)
+    return is_pair and not job.is_partial and (n_rows <= _FEW_PAIRS or not is_trained)
+
+
 def new_model(
-    encoder: Encoder, n_outputs: int, parameters: FitParameters, settings: SentenceSettings
+    encoder: Encoder,
+    n_outputs: int,
+    parameters: FitParameters,
+    settings: SentenceSettings,
+    *,
+    is_bi_encoder: bool = False,
 ) -> TransferModel:
     """`encoder` with a pooling and a random head, in eval mode."""
     n_states = 1 + len(encoder.layers())
@@ -311,9 +352,18 @@ def new_model(
             "pooling, for example pooling='mean'."
         )
     width = pooled_size(pooling, encoder.hidden_size)
+    comparison = None
+    if is_bi_encoder:
+        comparison = "unordered" if parameters.symmetric else "ordered"
     return TransferModel(
         encoder,
-        Head(width, n_outputs, scale=_HEAD_SCALE, dropout=_HEAD_DROPOUT),
+        Head(
+            width if comparison is None else 2 * width,
+            n_outputs,
+            scale=_HEAD_SCALE,
+            dropout=_HEAD_DROPOUT,
+            comparison=comparison,
+        ),
         pooling=pooling,
         n_layers=min(parameters.pooling_layers, n_states),
         n_skipped=(-1 - parameters.layer) % n_states,

@@ -132,6 +132,7 @@ def _reading(predictor: Predictor, tokenizer: FastTokenizer, example: Sequence[R
         "max_length": window_length(predictor.model.encoder, row_format, predictor.max_length),
         "long_texts": row_format.long_texts,
         "symmetric": row_format.symmetric,
+        "bi_encoder": row_format.bi_encoder,
         "missing": row_format.missing,
         "prompt": prompt_of(predictor.tokenizer),
         "pad_id": tokenizer.pad_id,

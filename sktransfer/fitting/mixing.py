@@ -22,7 +22,7 @@ def mixing_coefficient(context: FitContext) -> float:
     chosen = context.parameters.mixing_coefficient
     if chosen != "auto":
         return 1.0 if chosen is None else chosen
-    if context.n_columns > 1 or not is_first_fit_of_classes(context):
+    if not (context.reads_single_texts and is_first_fit_of_classes(context)):
         return 1.0
     return _SHARE_OF_FEW if _has_few_rows(context) else _SHARE_OF_MANY
 

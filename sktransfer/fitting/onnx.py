@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sktransfer.fitting.predictor import Predictor
 from sktransfer.inputs import EncodedRows, Row, pad_rows
 from sktransfer.inputs.batches import Batch
+from sktransfer.inputs.rows import WindowRole
 from sktransfer.nn import TransferModel
 from sktransfer.tasks import BlendableTask
 
@@ -77,9 +78,9 @@ class _Graph(nn.Module):
     With an `ending` it gives scores, without one the features of its highest layer.
     """
 
-    def __init__(self, model: TransferModel, ending: Ending | None, *, is_averaged: bool) -> None:
+    def __init__(self, model: TransferModel, ending: Ending | None, role: WindowRole) -> None:
         super().__init__()
-        self.model, self.is_averaged = model, is_averaged
+        self.model, self.role = model, role
         self.gives_scores = ending is not None
         if ending is not None:
             self.factor = torch.from_numpy(ending.scores)
@@ -101,7 +102,7 @@ class _Graph(nn.Module):
             pool_mask=pool_mask,
             window_index=window_index,
             segment_ids=segment_ids,
-            is_averaged=self.is_averaged,
+            window_role=self.role,
         )
         if not self.gives_scores:
             return self.model.features(batch)[:, 0]
@@ -137,13 +138,13 @@ def write_onnx(
     has_lexical = ending is not None and ending.has_lexical
     if ending is not None and has_lexical:
         arrays["lexical_scores"] = np.zeros((len(rows), len(ending.scores)), dtype=np.float32)
-    graph = _Graph(model, ending, is_averaged=rows.is_averaged).eval()
+    graph = _Graph(model, ending, rows.window_role).eval()
     inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
     dynamic = torch.export.Dim.DYNAMIC
     sizes = {name: {0: dynamic, 1: dynamic} for name in inputs}
     if has_lexical:
         sizes["lexical_scores"] = {0: dynamic}
-    if rows.is_averaged:
+    if rows.window_role != "part":
         sizes["window_index"] = {0: dynamic}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's, about itself

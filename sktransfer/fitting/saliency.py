@@ -148,6 +148,9 @@ def _by_column(
 ) -> list[NDArray[np.float64]]:
     """Values of the tokens of each text of a row, summed over the orders in which it is read."""
     tokenizer = predictor.tokenizer
+    if rows.window_role == "text":
+        bounds = zip(values, rows.pool_start.tolist(), rows.pool_stop.tolist(), strict=True)
+        return [of_window[start:stop] for of_window, start, stop in bounds]
     lengths = np.array([[len(ids) for ids in content_ids(tokenizer, texts)]])
     n_gaps = (len(texts) - 1) * len(tokenizer.separator)
     (kept,) = shorten_longest(lengths, int(rows.pool_stop[0] - rows.pool_start[0]) - n_gaps)

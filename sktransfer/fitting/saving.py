@@ -203,10 +203,11 @@ def _described(
         "n_layers": model.n_layers,
         "n_skipped": model.n_skipped,
         "head": {
-            "in_features": model.head.linear.in_features,
+            "in_features": model.head.in_features,
             "out_features": model.head.linear.out_features,
             "scale": model.head.scale,
             "dropout": model.head.dropout.p,
+            "comparison": model.head.comparison,
         },
         "prompt": prompt_of(tokenizer),
         "lm_head": _has_lm_head(model.encoder),

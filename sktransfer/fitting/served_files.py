@@ -2,7 +2,7 @@
 
 from typing import Literal, NotRequired, TypedDict
 
-FORMAT = 1
+FORMAT = 2
 DOCUMENT_FILE = "serving.json"
 NETWORK_FILE = "network.onnx"
 TOKENIZER_FILE = "tokenizer.json"
@@ -20,6 +20,7 @@ class Reading(TypedDict):
     max_length: int
     long_texts: Literal["window", "truncate"]
     symmetric: bool
+    bi_encoder: bool
     missing: Literal["error", "empty"]
     prompt: str
     pad_id: int

@@ -23,8 +23,8 @@ def score_temperature(context: FitContext, probe: Probe) -> float:
     Fine-tuned features have seen the labels of all rows, so that their scores of these rows say
     nothing of it. Those of the probe can be cross-validated, and where it is overconfident, a
     fine-tune is. It is so by another quarter; and as few rows give no more than an estimate of the
-    probe's temperature, the square root of that is taken. For pairs, of which the probe learns
-    little, an estimate below 1 is noise.
+    probe's temperature, the square root of that is taken. Of several texts in one sequence the
+    probe learns little: an estimate below 1 is noise.
     """
     parameters = context.parameters
     if not (context.plan.n_epochs and parameters.head_refit and is_first_fit_of_classes(context)):
@@ -36,7 +36,7 @@ def score_temperature(context: FitContext, probe: Probe) -> float:
 
     key = probe.key("temperature", parameters.C)
     of_probe = estimate() if key is None else cache.remembered(key, estimate, lambda _: 8)
-    if context.n_columns > 1:
+    if not context.reads_single_texts:
         of_probe = max(of_probe, 1.0)
     shared = torch.tensor(_OVERCONFIDENCE * np.sqrt(of_probe))
     context.group.take_first(shared)

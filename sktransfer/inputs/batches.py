@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sktransfer.inputs.padding import PaddedWindows, pad_rows, pad_windows
-from sktransfer.inputs.rows import EncodedRows
+from sktransfer.inputs.rows import EncodedRows, WindowRole
 from sktransfer.runtime import moved
 
 
@@ -19,8 +19,8 @@ class Batch:
 
     Attributes
     ----------
-    is_averaged : bool
-        Whether the windows of a row are averaged rather than parts of one text.
+    window_role : {"part", "reading", "text"}
+        As that of the rows.
     """
 
     token_ids: Tensor
@@ -28,7 +28,7 @@ class Batch:
     pool_mask: Tensor
     window_index: Tensor | None
     segment_ids: Tensor | None = None
-    is_averaged: bool = False
+    window_role: WindowRole = "part"
     unit_index: Tensor | None = None
     windows: NDArray[np.integer] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
 
@@ -51,7 +51,7 @@ class Batch:
     def shape(self) -> tuple[object, ...]:
         """What a pass depends on besides the contents of the tensors."""
         shapes = [(name, part.shape) for name, part in self._tensors().items()]
-        return (*shapes, self.is_averaged)
+        return (*shapes, self.window_role)
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: part for name, part in vars(self).items() if torch.is_tensor(part)}
@@ -108,4 +108,4 @@ def _batch(padded: PaddedWindows, rows: EncodedRows) -> Batch:
     tensors: dict[str, Any] = {
         name: None if part is None else torch.from_numpy(part) for name, part in parts.items()
     }
-    return Batch(**tensors, is_averaged=rows.is_averaged, windows=windows)
+    return Batch(**tensors, window_role=rows.window_role, windows=windows)

@@ -8,7 +8,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from sktransfer.inputs.rows import EncodedRows, distinct
+from sktransfer.inputs.rows import EncodedRows, distinct, encode_rows
 from sktransfer.inputs.texts import check_texts
 from sktransfer.inputs.tokens import Tokenizer, content_ids
 
@@ -125,7 +125,7 @@ def encode_columns(
             encoded,
             row_start=encoded.row_start[::2],
             n_truncated=encoded.n_truncated // 2,
-            is_averaged=True,
+            window_role="reading",
         )
     n_columns = len(rows[0])
     prefix, separator, suffix = tokenizer.prefix, tokenizer.separator, tokenizer.suffix
@@ -157,6 +157,16 @@ def encode_columns(
         n_suffix=len(suffix),
         segment_start=(len(prefix) + kept[:, 0] + len(separator)).astype(np.int32),
     )
+
+
+def encode_apart(
+    rows: Sequence[tuple[str, ...]], tokenizer: Tokenizer, *, max_length: int
+) -> EncodedRows:
+    """Tokenize rows of several texts, each text one window of at most `max_length` tokens."""
+    n_columns = len(rows[0])
+    texts = [text for row in rows for text in row]
+    encoded = encode_rows(texts, tokenizer, max_length=max_length, long_texts="truncate")
+    return replace(encoded, row_start=encoded.row_start[::n_columns], window_role="text")
 
 
 def shorten_longest(lengths: NDArray[np.int64], budget: int) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, cast
 
-from sktransfer.inputs.columns import check_columns, encode_columns
+from sktransfer.inputs.columns import check_columns, encode_apart, encode_columns
 from sktransfer.inputs.rows import EncodedRows, encode_rows
 from sktransfer.inputs.texts import Row
 from sktransfer.inputs.tokens import Tokenizer
@@ -51,11 +51,14 @@ class TextFormat:
         Whether rows of several texts are read in both orders.
     missing : {"error", "empty"}, default="error"
         Whether missing texts are errors or empty texts.
+    bi_encoder : bool, default=False
+        Whether the two texts of a row are read apart rather than in one window.
     """
 
     long_texts: Literal["window", "truncate"] = "window"
     symmetric: bool = False
     missing: Literal["error", "empty"] = "error"
+    bi_encoder: bool = False
 
     cut_message: ClassVar[str] = (
         "{n} texts are longer than max_length={max_length} tokens and were cut; "
@@ -81,9 +84,11 @@ class TextFormat:
         return 1 if isinstance(rows[0], str) else len(rows[0])
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int) -> EncodedRows:
-        """Windows of a long text, or one window of all columns."""
+        """Windows of a long text, one window of all columns, or one of each."""
         if self.n_columns(rows) == 1:
             texts = cast(Sequence[str], rows)
             return encode_rows(texts, tokenizer, max_length=max_length, long_texts=self.long_texts)
         columns = cast(Sequence[tuple[str, ...]], rows)
+        if self.bi_encoder:
+            return encode_apart(columns, tokenizer, max_length=max_length)
         return encode_columns(columns, tokenizer, max_length=max_length, symmetric=self.symmetric)

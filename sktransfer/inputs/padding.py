@@ -122,7 +122,8 @@ def pad_rows(
     if window_multiple > 1 and n_places > 1 and rows.units is None:
         n_windows = -(-len(window_ids) // window_multiple) * window_multiple
         window_ids = np.resize(window_ids, n_windows)
-        n_places = max(n_places, max_windows or 0)
+        if rows.window_role == "part":
+            n_places = max(n_places, max_windows or 0)
     places = np.arange(n_places)
     window_index = np.full((len(counts), len(places)), -1, dtype=np.int64)
     window_index[places < counts[:, None]] = np.arange(counts.sum())

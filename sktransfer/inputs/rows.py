@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from sktransfer.inputs.tokens import Tokenizer, content_ids
 
+WindowRole = Literal["part", "reading", "text"]
+
 # A tokenizer's transient objects are some hundred times larger than the ids that are kept.
 _CHUNK_TEXTS = 4096
 _CHUNK_CHARACTERS = 4_000_000
@@ -73,8 +75,9 @@ class EncodedRows:
     segment_start : ndarray of int32, shape (n_windows,), or None
         Position of the first token behind the first column and its separator; None for rows of
         one text.
-    is_averaged : bool
-        Whether the windows of a row are whole readings of it, to be averaged, rather than parts.
+    window_role : {"part", "reading", "text"}
+        What the windows of a row are: parts of its text, readings of all its texts, which are
+        averaged, or one each for its two texts, which are compared.
     units : ScoredUnits or None
         Where the parts of a row are scored; None where a row is scored as a whole.
     """
@@ -87,7 +90,7 @@ class EncodedRows:
     n_prefix: int = 0
     n_suffix: int = 0
     segment_start: NDArray[np.int32] | None = None
-    is_averaged: bool = False
+    window_role: WindowRole = "part"
     units: ScoredUnits | None = None
 
     def __len__(self) -> int:
@@ -128,7 +131,7 @@ class EncodedRows:
             n_prefix=self.n_prefix,
             n_suffix=self.n_suffix,
             segment_start=None if self.segment_start is None else self.segment_start[ids],
-            is_averaged=self.is_averaged,
+            window_role=self.window_role,
             units=None if self.units is None else self.units.take(ids),
         )
 

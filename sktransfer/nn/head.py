@@ -14,29 +14,55 @@ class Head(nn.Module):
 
     Normalized features make one regularization strength right for any encoder and let layers
     of unlike norm weigh alike; the scale keeps the head's gradient of the order of the
-    encoder's.
+    encoder's. Vectors of two texts side by side are compared first.
 
     Parameters
     ----------
     in_features, out_features : int
-        Width of the pooled features and number of scores.
+        Width of the pooled features, of two texts that of both, and number of scores.
     scale : float
         Factor on the normalized features.
     dropout : float
         Dropout rate on the features while training.
+    comparison : {"ordered", "unordered"} or None, default=None
+        Whether features are the vectors of two texts, and whether their order has a meaning.
     """
 
+    comparison: str | None = None  # of heads from earlier versions
+
     def __init__(
-        self, in_features: int, out_features: int, *, scale: float, dropout: float
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        scale: float,
+        dropout: float,
+        comparison: str | None = None,
     ) -> None:
         super().__init__()
         self.scale = scale
+        self.comparison = comparison
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(in_features, out_features)
+        n_inputs = in_features
+        if comparison is not None:
+            n_inputs = 1 + in_features // 2 * (4 if comparison == "ordered" else 3)
+        self.linear = nn.Linear(n_inputs, out_features)
+
+    @property
+    def in_features(self) -> int:
+        """Width of the pooled features."""
+        n_inputs = self.linear.in_features
+        if self.comparison is None:
+            return n_inputs
+        return 2 * ((n_inputs - 1) // (4 if self.comparison == "ordered" else 3))
 
     def normalize(self, features: Tensor) -> Tensor:
-        """Mean over the layers of unit vectors, (n_rows, in_features)."""
-        return functional.normalize(features.float(), dim=2).mean(dim=1)
+        """What the linear layer sees: mean over the layers of unit vectors, or of comparisons."""
+        if self.comparison is None:
+            return functional.normalize(features.float(), dim=2).mean(dim=1)
+        texts = functional.normalize(features.float().unflatten(2, (2, -1)), dim=3)
+        compared = compare(texts[:, :, 0], texts[:, :, 1], self.comparison == "ordered")
+        return compared.mean(dim=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Scores (n_rows, out_features) of features (n_rows, n_layers, in_features)."""
@@ -65,3 +91,17 @@ class Head(nn.Module):
         """Score by `coef` (out, in) and `intercept` (out,) on normalized features."""
         self.linear.weight.copy_(coef / self.scale)
         self.linear.bias.copy_(intercept)
+
+
+def compare(first: Tensor, second: Tensor, is_ordered: bool) -> Tensor:
+    """Features of pairs of unit vectors (..., size), as of the siamese networks of Sentence-BERT.
+
+    Cosine, absolute difference, product, and both vectors or, if their order has no meaning, their
+    sum (Reimers and Gurevych 2019, arXiv:1908.10084, add no product and no cosine). The factors
+    let the regularization of the head, which is the same for all, shrink the cosine least.
+    """
+    products = first * second
+    cosine = products.sum(dim=-1, keepdim=True)
+    texts = [first, second] if is_ordered else [first + second]
+    parts = [3 * (cosine - 0.5), 0.5 * (first - second).abs(), 2 * products]
+    return torch.cat([*parts, *(0.3 * text for text in texts)], dim=-1)

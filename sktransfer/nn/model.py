@@ -29,7 +29,7 @@ class WindowBatch(Protocol):
     @property
     def segment_ids(self) -> Tensor | None: ...
     @property
-    def is_averaged(self) -> bool: ...
+    def window_role(self) -> str: ...
     @property
     def unit_index(self) -> Tensor | None: ...
 
@@ -136,7 +136,7 @@ class TransferModel(nn.Module):
         if batch.window_index is None:
             return vectors.flatten(2)
         return pool_windows(
-            vectors, counts, batch.window_index, self.pooling, is_averaged=batch.is_averaged
+            vectors, counts, batch.window_index, self.pooling, role=batch.window_role
         )
 
     def forward(self, batch: WindowBatch) -> Tensor:

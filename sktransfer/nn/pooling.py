@@ -83,7 +83,7 @@ def pool_windows(
     window_index: Tensor,
     pooling: str,
     *,
-    is_averaged: bool = False,
+    role: str = "part",
 ) -> Tensor:
     """Pool the windows of each row.
 
@@ -95,19 +95,22 @@ def pool_windows(
         Windows of each row in reading order, -1 where there is none.
     pooling : str
         One of `POOLINGS`.
-    is_averaged : bool, default=False
-        Whether the windows of a row, as many in every row, are whole readings of it.
+    role : {"part", "reading", "text"}, default="part"
+        What windows are: parts of the text of a row, or as many in every row: readings of it, which
+        are averaged, or its texts, whose vectors stay side by side.
 
     Returns
     -------
-    Tensor of shape (n_rows, n_layers, pooled_size)
+    Tensor of shape (n_rows, n_layers, pooled_size), or as often that size as a row has texts
         Features of each row: ``"mean"`` weights windows by their tokens, ``"cls"`` takes the
         first window's, ``"last"`` the last window's.
     """
     if window_index.shape[1] == 1:
         return vectors[window_index[:, 0]].flatten(2)
-    if is_averaged:
+    if role == "reading":
         return vectors[window_index].mean(dim=1).flatten(2)
+    if role == "text":
+        return vectors[window_index].transpose(1, 2).flatten(2)
     present = window_index >= 0
     index = window_index.clamp(min=0)
     n_rows, n_windows = index.shape

@@ -78,7 +78,7 @@ def pooled_features(
         return launch(rows)()
     share = np.sort(split_evenly(rows.row_lengths, group.world_size)[group.rank])
     features = torch.zeros(
-        int(rows.n_units.sum()), model.n_layers, model.head.linear.in_features, device=device
+        int(rows.n_units.sum()), model.n_layers, model.head.in_features, device=device
     )
     if len(share):
         units = join_ranges(rows.unit_start[:-1][share], rows.n_units[share])
@@ -206,7 +206,7 @@ class _Pass:
         self._keep(self.keys, self.missing)
         if self.rows.units is not None:
             return self.vectors.flatten(2)
-        return _pool_rows(self.vectors, self.counts, self.rows, self.model.pooling)
+        return _pool_rows(self.vectors, self.counts, self.rows, self.model)
 
     def _groups(self, lengths: NDArray[np.integer], budget: int) -> list[NDArray[np.intp]]:
         """Windows that are encoded together: of one width, or on a GPU of similar widths."""
@@ -363,9 +363,9 @@ def _graphs_of(model: TransferModel, device: torch.device, dtype: torch.dtype) -
     return known[device, dtype]
 
 
-def _pool_rows(vectors: Tensor, counts: Tensor, rows: EncodedRows, pooling: str) -> Tensor:
+def _pool_rows(vectors: Tensor, counts: Tensor, rows: EncodedRows, model: TransferModel) -> Tensor:
     n_windows = np.diff(rows.row_start)
-    features = torch.empty(len(n_windows), vectors.shape[1], vectors[0, 0].numel())
+    features = torch.empty(len(n_windows), vectors.shape[1], model.head.in_features)
     # Rows with the same number of windows together: padding to the longest would need memory
     # for all rows times the windows of one.
     for count in np.unique(n_windows):
@@ -373,6 +373,6 @@ def _pool_rows(vectors: Tensor, counts: Tensor, rows: EncodedRows, pooling: str)
         for chunk in np.array_split(members, -(-len(members) * int(count) // _WINDOWS_AT_ONCE)):
             index = torch.from_numpy(rows.row_start[chunk][:, None] + np.arange(count))
             features[chunk] = pool_windows(
-                vectors, counts, index, pooling, is_averaged=rows.is_averaged
+                vectors, counts, index, model.pooling, role=rows.window_role
             )
     return features

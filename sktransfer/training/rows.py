@@ -282,7 +282,7 @@ class RowObjective:
 
     def _joined(self, pieces: list[Tensor], parts: _Parts) -> Tensor:
         """Features of all rows of a batch, of which this process has `pieces`."""
-        shape = (parts.n_units, self.model.n_layers, self.model.head.linear.in_features)
+        shape = (parts.n_units, self.model.n_layers, self.model.head.in_features)
         features = torch.zeros(shape, device=self.device)
         if pieces:
             torch.cat(pieces, out=features[parts.units])
