@@ -49,7 +49,7 @@ from sktransfer.runtime import (
     worker_group,
 )
 from sktransfer.tasks import Task
-from sktransfer.training import TrainingPlan
+from sktransfer.training import EncodedDataset, TrainingPlan
 
 # The rule behind max_epochs="auto": with fewer optimizer steps a model is undertrained, and more
 # epochs than the second bound only memorize.
@@ -61,8 +61,6 @@ _BATCH_OF_FEW, _BATCH_OF_MANY = 32, 16
 # The share of the layers that trainable_layers="auto" trains on more rows than few. The lowest
 # ones gain nothing there, and cost as much as the others.
 _UPPER_LAYERS = 2 / 3
-# An encoder of single texts has to learn to read two in one sequence, which takes more rows.
-_FEW_PAIRS = 1500
 _HEAD_SCALE = 10.0
 _HEAD_DROPOUT = 0.1
 
@@ -76,7 +74,7 @@ class FitParameters:
 
     encoder: str | os.PathLike[str] | EncoderHandle = DEFAULT_ENCODER
     pooling: str = "auto"
-    pair_encoder: Literal["auto", "cross", "bi"] = "cross"
+    pair_encoder: Literal["auto", "cross", "bi"] | None = None
     symmetric: bool = False
     prompt: str = ""
     pooling_layers: int = 1
@@ -228,6 +226,16 @@ class FitContext:
         """Token ids of `texts`."""
         return self.job.row_format.encode(texts, self.tokenizer, max_length=self.window_length)
 
+    def encode_rows(self) -> EncodedDataset:
+        """Training rows as token ids, targets and weights."""
+        rows = self.rows
+        weights = self.job.targets.weights(rows, self.task)
+        encoded = self.encode(rows.texts)
+        targets = self.task.encode(rows.y, encoded)
+        return EncodedDataset(
+            rows.texts, encoded, targets, rows.weights, weights, self.tokenizer.pad_id
+        )
+
 
 def window_length(encoder: Encoder, row_format: RowFormat, max_length: int) -> int:
     """Most tokens of a window of the rows that `encoder` reads."""
@@ -240,6 +248,8 @@ def window_length(encoder: Encoder, row_format: RowFormat, max_length: int) -> i
 def load_context(job: FitJob) -> FitContext:
     """Load the encoder, or continue from the previous fit, and plan the training."""
     parameters = job.parameters
+    if parameters.pair_encoder == "bi" and job.row_format.n_columns(job.rows.texts) != 2:
+        raise ValueError("pair_encoder='bi' needs rows of two texts: use 'auto' or 'cross'.")
     device = resolve_device(parameters.device)
     dtype = resolve_precision(parameters.precision, device, training=True)
     if job.warm_start is None:
@@ -308,24 +318,10 @@ def _pretrained_model(
         job.task.n_outputs,
         parameters,
         source.settings,
-        is_bi_encoder=_takes_bi_encoder(job, encoder),
+        is_bi_encoder=parameters.pair_encoder == "bi",
     )
     model.pretrained = pretrained
     return model, prompted(tokenizer, parameters.prompt_for(source)), source.name
-
-
-def _takes_bi_encoder(job: FitJob, encoder: Encoder) -> bool:
-    """Whether the two texts of a row are to be read apart."""
-    parameters, n_rows = job.parameters, len(job.rows)
-    if parameters.pair_encoder == "cross":
-        return False
-    is_pair = job.row_format.n_columns(job.rows.texts) == 2
-    if parameters.pair_encoder == "bi":
-        if not is_pair:
-            raise ValueError("pair_encoder='bi' needs rows of two texts; use 'auto' or 'cross'.")
-        return True
-    is_trained = parameters.plan(n_rows, encoder).n_epochs and parameters.trains(encoder)
-    return is_pair and not job.is_partial and (n_rows <= _FEW_PAIRS or not is_trained)
 
 
 def new_model(

@@ -15,6 +15,7 @@ from sktransfer.fitting.continuation import Continuation
 from sktransfer.fitting.epochs import EpochMonitor, report
 from sktransfer.fitting.lexical import fit_lexical
 from sktransfer.fitting.mixing import mix_weights, mixing_coefficient, present_weights, refit_c
+from sktransfer.fitting.pairs import with_pair_encoder
 from sktransfer.fitting.predictor import warn_of_cuts
 from sktransfer.fitting.probe import Probe
 from sktransfer.fitting.temperature import score_temperature
@@ -63,7 +64,7 @@ def run_fit(job: FitJob, callbacks: FitCallbacks | None = None) -> FitResult:
     with usual_numerics(), isolated_seed(job.seed, resolve_device(job.parameters.device)):
         if worker_group().rank:  # only the first process reports
             job = replace(job, parameters=replace(job.parameters, verbose=0))
-        context = load_context(job)
+        context = load_context(with_pair_encoder(job))
         if context.label_texts:
             read = ", ".join(
                 f"{label!r} as {text!r}" for label, text in context.label_texts.items()
@@ -105,18 +106,15 @@ def _fit(context: FitContext, callbacks: FitCallbacks | None) -> FitResult:
     if parameters.mixing_coefficient is not None:
         attributes["mixing_coefficient_"] = coefficient if result.loss_curve else 1.0
         attributes["temperature_"] = temperature
+    if parameters.pair_encoder is not None:
+        is_pair = context.job.row_format.n_columns(context.rows.texts) == 2
+        attributes["pair_encoder_"] = parameters.pair_encoder if is_pair else None
     return FitResult(attributes, interruption)
 
 
 def _encode(context: FitContext) -> EncodedDataset:
-    """Training rows as token ids, targets and weights."""
-    rows = context.rows
-    weights = context.job.targets.weights(rows, context.task)
-    encoded = context.encode(rows.texts)
-    targets = context.task.encode(rows.y, encoded)
-    data = EncodedDataset(
-        rows.texts, encoded, targets, rows.weights, weights, context.tokenizer.pad_id
-    )
+    """Training rows as token ids, targets and weights, the same in all processes."""
+    data = context.encode_rows()
     group = context.group
     if not group.is_single and not group.is_same(int(data.content[:15], 16)):
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from functools import cached_property, partial
+from typing import Any
 
 import joblib
 import numpy as np
@@ -56,14 +57,14 @@ class Probe:
 
     def cross_validated_scores(
         self, C: float
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
-        """Scores of rows by linear models that have not seen them, their classes and weights.
+    ) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.float64]]:
+        """Scores of rows by linear models that have not seen them, their targets and weights.
 
-        For classification; without the rows of classes that have but one. Of more than 10,000
-        rows, a fifth is scored.
+        Without the rows of classes that have but one. Of more than 10,000 rows, a fifth is scored.
         """
         inputs, targets, weights = self._problem
-        codes = targets.numpy()
+        is_number = targets.is_floating_point()
+        codes = np.zeros(len(targets), dtype=np.int64) if is_number else targets.numpy()
         folds = _folds(codes)
         scores = np.empty((len(codes), self._context.task.n_outputs), dtype=np.float32)
         n_scored = folds.max() + 1 if len(codes) <= _MANY_ROWS else 1
@@ -72,7 +73,7 @@ class Probe:
             model = self._solve(inputs[seen], targets[seen], weights[seen], C)
             scores[unseen] = model.scores(inputs[unseen])
         scored = np.flatnonzero((folds >= 0) & (folds < n_scored))
-        return scores[scored], codes[scored], weights[scored]
+        return scores[scored], targets.numpy()[scored], weights[scored]
 
     def key(self, what: str, C: float) -> Hashable | None:
         """Key in the cache for `what` is known of the rows; None if there cannot be one."""
