@@ -67,8 +67,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
         Share of the fine-tuned weights in their average with the pretrained ones, after which the
         head is refitted: weight-space ensembling (WiSE-FT) [4]_. 1 takes the fine-tuned weights as
         they are. ``"auto"`` is 0.5 for at most 40 rows and 0.75 for more, because a fine-tune
-        memorizes some of its rows. It is 1 for pairs of texts and multilabel targets, with
-        early stopping, in a warm start, and with ``head_init="random"``.
+        memorizes some of its rows. It is 1 for several texts in one sequence and multilabel
+        targets, with early stopping, in a warm start, and with ``head_init="random"``.
 
     Attributes
     ----------
@@ -81,6 +81,8 @@ class TransferTextClassifier(ClassifierMixin, BaseTextEstimator):
     temperature_ : float
         Temperature that the scores were divided by: above 1, probabilities are less certain than
         those of the refitted head, below 1 more certain.
+    pair_encoder_ : {"cross", "bi"} or None
+        How the two texts of a row were encoded; None for other rows.
     lexical_ : LexicalChannel or None
         The TF-IDF model.
 

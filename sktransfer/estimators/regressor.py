@@ -41,6 +41,8 @@ class TransferTextRegressor(RegressorMixin, BaseTextEstimator):
 
     Attributes
     ----------
+    pair_encoder_ : {"cross", "bi"} or None
+        How the two texts of a row were encoded; None for other rows.
     lexical_ : LexicalChannel or None
         The TF-IDF model.
 

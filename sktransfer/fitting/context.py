@@ -128,8 +128,10 @@ class FitParameters:
         if n_epochs == "auto":
             steps_per_epoch = -(-n_rows // batch_size)
             n_epochs = int(np.clip(-(-_MIN_STEPS // steps_per_epoch), _MIN_EPOCHS, _MAX_EPOCHS))
-            if self.head_init == "probe" and not self.trains(encoder):
-                # The probe already is the best head on features that cannot change.
+            # The probe already is the best head on features that cannot change, and few pairs do
+            # not improve those of a bi-encoder.
+            is_fixed = self.pair_encoder == "bi" or not self.trains(encoder)
+            if self.head_init == "probe" and is_fixed:
                 n_epochs = 0
         return TrainingPlan(
             n_epochs=int(n_epochs),

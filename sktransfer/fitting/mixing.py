@@ -16,8 +16,9 @@ _SHARE_OF_FEW, _SHARE_OF_MANY = 0.5, 0.75
 def mixing_coefficient(context: FitContext) -> float:
     """Share of the fine-tuned weights in the average with those before the training.
 
-    A fine-tune memorizes some of its rows, the more so the fewer there are. How two texts relate is
-    hardly in the pretrained features, so that pairs do best with the fine-tuned weights.
+    A fine-tune memorizes some of its rows, the more so the fewer there are. How two texts in one
+    sequence relate is hardly in the pretrained features, so that these do best with the fine-tuned
+    weights.
     """
     chosen = context.parameters.mixing_coefficient
     if chosen != "auto":

@@ -16,7 +16,7 @@ from sktransfer.runtime import cache, device_memory, isolated_seed
 from sktransfer.tasks import ClassificationTask, RegressionTask
 
 # A cross-encoder has to learn to read two texts in one sequence, which takes more rows than these.
-_FEW_PAIRS = 1000
+_FEW_PAIRS = 2000
 
 PairEncoder = Literal["cross", "bi"]
 
@@ -25,9 +25,9 @@ def with_pair_encoder(job: FitJob) -> FitJob:
     """`job` with a choice in the place of ``pair_encoder="auto"``.
 
     Encoders of single texts know how alike two texts are, but have not learned to read two in one
-    sequence. Where there are few pairs to learn it from, or none is learned from, the linear probes
-    of both ways are cross-validated. A cross-encoder wins if the texts are parts of one, such as
-    its title and its body.
+    sequence. Where there are few pairs to learn it from, or no layer is trained, the linear probes
+    of both ways are cross-validated. The cross-encoder's is better if the texts are parts of one,
+    such as its title and its body.
     """
     parameters = job.parameters
     if parameters.pair_encoder is None:

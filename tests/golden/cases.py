@@ -174,9 +174,14 @@ def classifier_cases(encoder: str, decoder: str) -> dict[str, Callable[[], Numbe
         "classifier, windows": lambda: classified(
             fitted(make(max_length=32), [*TEXTS[1:], LONG], LABELS), [LONG, *NEW]
         ),
-        "classifier, pairs": lambda: classified(fitted(make(), PAIRS, LABELS), PAIRS[:6]),
+        "classifier, pairs": lambda: classified(
+            fitted(make(pair_encoder="cross"), PAIRS, LABELS), PAIRS[:6]
+        ),
         "classifier, symmetric": lambda: classified(
-            fitted(make(symmetric=True), PAIRS, LABELS), PAIRS[:6]
+            fitted(make(pair_encoder="cross", symmetric=True), PAIRS, LABELS), PAIRS[:6]
+        ),
+        "classifier, bi-encoder": lambda: classified(
+            fitted(make(pair_encoder="bi"), PAIRS, LABELS), PAIRS[:6]
         ),
         "classifier, multilabel": lambda: classified(
             fitted(make(class_weight="balanced"), TEXTS, INDICATORS)

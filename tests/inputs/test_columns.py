@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sktransfer.inputs import check_columns, encode_columns
-from sktransfer.inputs.columns import shorten_longest
+from sktransfer.inputs.columns import encode_apart, shorten_longest
+from sktransfer.inputs.padding import pad_rows
 
 PAIRS = [("a man sleeps", "nobody sleeps"), ("it rains", "")]
 COLUMNS = {"premise": ["a man sleeps", "it rains"], "hypothesis": ["nobody sleeps", ""]}
@@ -99,3 +100,26 @@ def test_the_longest_is_cut_first_and_none_is_lost(lengths, budget):
         if cut.any():
             # What was cut is as long as the longest that is left, but for a spare token.
             assert after[cut].min() >= after.max() - 1
+
+
+def test_texts_apart_are_windows_of_their_own():
+    rows = encode_apart([("ab", "c"), ("defg", "ab")], Letters(), max_length=5)
+    letters = ["".join(chr(i - 10) for i in window[1:-1]) for window in rows.windows]
+    assert letters == ["ab", "c", "def", "ab"]
+    assert rows.row_start.tolist() == [0, 2, 4]
+    assert (rows.n_truncated, rows.window_role) == (1, "text")
+    assert rows.segment_start is None
+    assert rows.take(np.array([1])).window_role == "text"
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_windows_that_fill_a_batch_belong_to_no_row(symmetric):
+    # On a GPU, parts of long texts have places for the most windows of a row; these have two.
+    pairs = [("ab", "c"), ("def", "g"), ("h", "i")]
+    if symmetric:
+        rows = encode_columns(pairs, Letters(), max_length=10, symmetric=True)
+    else:
+        rows = encode_apart(pairs, Letters(), max_length=10)
+    padded = pad_rows(rows, np.arange(3), 0, window_multiple=8, max_windows=4)
+    assert padded.window_index.tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert len(padded.token_ids) == 8

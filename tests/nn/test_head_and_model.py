@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from sktransfer.inputs.batches import collate_rows, collate_windows
@@ -26,6 +27,28 @@ def test_set_weights() -> None:
     head.set_weights(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([0.5, -0.5]))
     scores = head(torch.tensor([[[1.0, 0.0]]]))
     torch.testing.assert_close(scores, torch.tensor([[1.5, -0.5]]))
+
+
+@pytest.mark.parametrize(("comparison", "n_inputs"), [("ordered", 9), ("unordered", 7)])
+def test_two_texts_are_compared(comparison: str, n_inputs: int) -> None:
+    head = Head(4, 3, scale=1.0, dropout=0.0, comparison=comparison)
+    assert (head.in_features, head.linear.in_features) == (4, n_inputs)
+    features = torch.tensor([[[0.0, 2.0, 3.0, 4.0]]])
+    seen = head.normalize(features)[0]
+    compared = torch.tensor([3 * (0.8 - 0.5), 0.3, 0.1, 0.0, 1.6])
+    texts = torch.tensor([0.0, 0.3, 0.18, 0.24])
+    if comparison == "unordered":
+        texts = texts[:2] + texts[2:]
+    torch.testing.assert_close(seen, torch.cat([compared, texts]))
+    assert head(features).shape == (1, 3)
+
+
+def test_texts_of_a_row_stay_side_by_side() -> None:
+    vectors = torch.arange(24.0).view(4, 2, 1, 3)
+    index = torch.tensor([[0, 1], [2, 3]])
+    rows = pool_windows(vectors, torch.ones(4), index, "mean", role="text")
+    torch.testing.assert_close(rows[1, 0], torch.cat([vectors[2, 0, 0], vectors[3, 0, 0]]))
+    assert rows.shape == (2, 2, 6)
 
 
 def test_window_by_window_equals_row_by_row() -> None:
