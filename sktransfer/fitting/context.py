@@ -315,24 +315,13 @@ def _pretrained_model(
     else:
         encoder, tokenizer = source.load_shared(lm_head=parameters.lm_weight > 0, device=device)
         pretrained = pretrained_state(source, encoder, parameters.memory)
-    model = new_model(
-        encoder,
-        job.task.n_outputs,
-        parameters,
-        source.settings,
-        is_bi_encoder=parameters.pair_encoder == "bi",
-    )
+    model = new_model(encoder, job.task.n_outputs, parameters, source.settings)
     model.pretrained = pretrained
     return model, prompted(tokenizer, parameters.prompt_for(source)), source.name
 
 
 def new_model(
-    encoder: Encoder,
-    n_outputs: int,
-    parameters: FitParameters,
-    settings: SentenceSettings,
-    *,
-    is_bi_encoder: bool = False,
+    encoder: Encoder, n_outputs: int, parameters: FitParameters, settings: SentenceSettings
 ) -> TransferModel:
     """`encoder` with a pooling and a random head, in eval mode."""
     n_states = 1 + len(encoder.layers())
@@ -351,7 +340,7 @@ def new_model(
         )
     width = pooled_size(pooling, encoder.hidden_size)
     comparison = None
-    if is_bi_encoder:
+    if parameters.pair_encoder == "bi":
         comparison = "unordered" if parameters.symmetric else "ordered"
     return TransferModel(
         encoder,

@@ -116,7 +116,8 @@ def test_partial_fit_takes_pairs(make):
 
 def test_where_scikit_learn_needs_two_dimensions(make):
     X = PAIRS.to_numpy()
-    boosted = AdaBoostClassifier(make(max_epochs=0), n_estimators=2, random_state=0)
+    classifier = make(max_epochs=0, pair_encoder="cross")
+    boosted = AdaBoostClassifier(classifier, n_estimators=2, random_state=0)
     assert boosted.fit(X, LABELS).score(X, LABELS) > 0.8
     column = np.array(FIRST, dtype=object)[:, None]
     assert clone(boosted).fit(column, LABELS).score(column, LABELS) > 0.8

@@ -167,6 +167,7 @@ BAD_PARAMETERS = [
     ("max_length", 0),
     ("max_length", 12.5),
     ("long_texts", "drop"),
+    ("pair_encoder", "siamese"),
     ("symmetric", "yes"),
     ("missing", "drop"),
     ("trainable_layers", -1),
