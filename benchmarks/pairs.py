@@ -21,12 +21,15 @@ from _provenance import provenance
 RESULTS = Path(__file__).parent / "results" / "pairs.csv"
 SETS = ("mrpc", "snli_small", "stsb")
 SIZES = (30, 100, 300, 1000)
+_MOST_TEST = 1500
 COLUMNS = ("set", "n_train", "seed", "pair_encoder", "chosen", "n_test", "measure", "value")
 COLUMNS += ("fit_cpu_s", "predict_cpu_s", "threads", "cpu", "date", "command", "versions")
 
 
-def rows(name: str, split: str) -> tuple[pd.DataFrame, pd.Series]:
+def rows(name: str, split: str, most: int | None = None) -> tuple[pd.DataFrame, pd.Series]:
     frame = pd.read_parquet(data_root() / name / f"{split}.parquet")
+    if most is not None and len(frame) > most:
+        frame = frame.sample(most, random_state=0)
     return frame[["text_a", "text_b"]], frame["label"]
 
 
@@ -52,7 +55,7 @@ def measure(name: str, size: int, seed: int, pair_encoder: str) -> Iterator[dict
     start = time.process_time()
     model.fit(X.iloc[chosen], y.iloc[chosen])
     fitted = time.process_time()
-    X_test, y_test = rows(name, "test")
+    X_test, y_test = rows(name, "test", _MOST_TEST)
     found = measures(name, model, X_test, y_test)
     for kind_of, value in found.items():
         yield {

@@ -32,7 +32,7 @@ long_texts : {"window", "truncate"}
 pair_encoder : {"auto", "cross", "bi"}
     How the two texts of a row are encoded: in one sequence (a cross-encoder), or each alone, so
     that their vectors are compared (a bi-encoder; Reimers and Gurevych, 2019, "Sentence-BERT").
-    ``"auto"`` takes, for at most 2,000 rows or if no layer is trained, the one whose linear probe
+    ``"auto"`` takes, for at most 1,000 rows or if no layer is trained, the one whose linear probe
     has the lower cross-validated loss, and the cross-encoder otherwise, for `partial_fit` and for
     multilabel targets. A bi-encoder is only trained if `max_epochs` is a number.
 symmetric : bool

@@ -157,7 +157,8 @@ def _validation(context: FitContext, data: EncodedDataset) -> Callable[[], float
 def _start_from_probe(context: FitContext, data: EncodedDataset) -> float:
     """Initialize the head; the temperature for the scores of the fine-tuned network."""
     probe = Probe(context, data)  # its features are not kept during the training
-    if context.job.warm_start is None and context.parameters.head_init == "probe":
+    is_start = context.job.warm_start is None or not context.plan.n_epochs
+    if is_start and context.parameters.head_init == "probe":
         probe.solve_head(context.parameters.C)
     return score_temperature(context, probe)
 

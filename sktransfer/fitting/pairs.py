@@ -16,7 +16,7 @@ from sktransfer.runtime import cache, device_memory, isolated_seed
 from sktransfer.tasks import ClassificationTask, RegressionTask
 
 # A cross-encoder has to learn to read two texts in one sequence, which takes more rows than these.
-_FEW_PAIRS = 2000
+_FEW_PAIRS = 1000
 
 PairEncoder = Literal["cross", "bi"]
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sktransfer.inputs import EncodedRows, join_ranges
+from sktransfer.inputs import EncodedRows, distinct, join_ranges
 from sktransfer.inputs.batches import Batch, collate_windows
 from sktransfer.inputs.grouping import split_by_tokens, split_by_width, split_evenly
 from sktransfer.nn import Encoder, TransferModel, eval_mode, pool_windows
@@ -147,6 +147,8 @@ class _Pass:
                 dtype=dtype,
                 writes=writes,
             )
+        # A text may stand in many pairs.
+        self.alike = _first_alike(rows) if rows.window_role == "text" else None
         n_vectors = len(rows.lengths) if rows.units is None else int(rows.units.start[-1])
         self.counts = torch.empty(n_vectors, dtype=torch.int64)
         self.vectors: Tensor | None = None
@@ -171,7 +173,8 @@ class _Pass:
         if known:
             vectors, counts = (torch.cat(parts) for parts in zip(*known.values(), strict=True))
             self._fill(np.array([*known]), vectors, counts)
-        missing = np.array([i for i in range(len(rows.lengths)) if i not in known], dtype=np.intp)
+        wanted = range(len(rows.lengths)) if self.alike is None else np.unique(self.alike).tolist()
+        missing = np.array([i for i in wanted if i not in known], dtype=np.intp)
         if not len(missing):
             return
         if self.frozen is None:
@@ -206,6 +209,9 @@ class _Pass:
         self._keep(self.keys, self.missing)
         if self.rows.units is not None:
             return self.vectors.flatten(2)
+        if self.alike is not None:
+            self.vectors, self.counts = self.vectors[self.alike], self.counts[self.alike]
+            self.alike = None
         return _pool_rows(self.vectors, self.counts, self.rows, self.model)
 
     def _groups(self, lengths: NDArray[np.integer], budget: int) -> list[NDArray[np.intp]]:
@@ -313,6 +319,13 @@ class _Pass:
             (window_key(rows, window), *places, position)
             for window, (places, position) in enumerate(zip(pooled, positions, strict=True))
         ]
+
+
+def _first_alike(rows: EncodedRows) -> NDArray[np.intp]:
+    """The first window of the same tokens as each window."""
+    first, inverse = distinct([window.tobytes() for window in rows.windows])
+    found: NDArray[np.intp] = np.asarray(first)[inverse]
+    return found
 
 
 def _packs(

@@ -141,6 +141,21 @@ def test_a_pair_alone_scores_as_among_others(make, parameters):
     assert_allclose(alone, together[:5], atol=1e-6)
 
 
+def test_a_text_of_many_pairs_is_read_once(make):
+    classifier = make(pair_encoder="bi").fit(PAIRS, ALIKE)
+    question = "which of these films is the best of the year"
+    rows = [(question, second) for _, second in PAIRS]
+    read = []
+    handle = classifier.model_.encoder.token_embedding().register_forward_hook(
+        lambda _module, inputs, _output: read.append(inputs[0].numel())
+    )
+    found = classifier.predict_proba(rows)
+    handle.remove()
+    assert 10 < sum(read) < 40  # the question; the features of the other texts are known
+    alone = np.concatenate([classifier.predict_proba([row]) for row in rows[:3]])
+    assert_allclose(found[:3], alone, atol=1e-6)
+
+
 def test_each_text_has_the_whole_length(make):
     long = [(f"{first} " * 3, second) for first, second in PAIRS]
     with pytest.warns(UserWarning, match="texts are longer than max_length=16 tokens and were cut"):

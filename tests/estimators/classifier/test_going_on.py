@@ -37,6 +37,17 @@ def test_warm_start_with_fewer_classes_keeps_them_all(make):
     assert classifier.predict_proba(TEXTS).shape == (40, 3)
 
 
+def test_without_epochs_a_warm_start_solves_the_head_for_the_new_rows(make):
+    parameters = {"max_epochs": 0, "lexical_weight": 0, "label_texts": None}
+    classifier = make(warm_start=True, **parameters).fit(TEXTS[:20], LABELS[::-1][:20])
+    classifier.fit(TEXTS, LABELS)
+    anew = make(**parameters).fit(TEXTS, LABELS)
+    assert_allclose(classifier.predict_proba(TEXTS), anew.predict_proba(TEXTS), atol=1e-6)
+    three = make(warm_start=True, **parameters).fit(TEXTS_3, LABELS_3).fit(TEXTS, LABELS)
+    assert three.predict_proba(TEXTS).shape == (40, 3)
+    assert three.score(TEXTS, LABELS) > 0.9
+
+
 def test_partial_fit_learns_batch_by_batch(make):
     classifier = make()
     classes = ["money", "good", "bad"]
