@@ -23,7 +23,7 @@ SETS = ("mrpc", "snli_small", "stsb")
 SIZES = (30, 100, 300, 1000)
 _MOST_TEST = 1500
 COLUMNS = ("set", "n_train", "seed", "pair_encoder", "chosen", "n_test", "measure", "value")
-COLUMNS += ("fit_cpu_s", "predict_cpu_s", "threads", "cpu", "date", "command", "versions")
+COLUMNS += ("fit_cpu_s", "threads", "cpu", "date", "command", "versions")
 
 
 def rows(name: str, split: str, most: int | None = None) -> tuple[pd.DataFrame, pd.Series]:
@@ -68,7 +68,6 @@ def measure(name: str, size: int, seed: int, pair_encoder: str) -> Iterator[dict
             "measure": kind_of,
             "value": round(value, 4),
             "fit_cpu_s": round(fitted - start, 2),
-            "predict_cpu_s": round(time.process_time() - fitted, 2),
         }
 
 
@@ -98,7 +97,7 @@ def main() -> None:
             for row in measure(name, size, seed, pair_encoder):
                 writer.writerow({**row, **same})
                 file.flush()
-                print(*(row[column] for column in COLUMNS[:10]), flush=True)
+                print(*(row[column] for column in COLUMNS[:9]), flush=True)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def test_what_a_continued_training_depends_on_is_every_parameter(make):
     assert {"max_epochs", "encoder", "memory", "verbose"} == {*_NOT_DECIDING}
     # What is not among them is in the rows, their weights and their task.
     elsewhere = {"label_texts", "class_weight", "contrastive_weight"}
-    elsewhere |= {"long_texts", "symmetric", "missing"}
+    elsewhere |= {"long_texts", "missing"}
     left = {*make().get_params(deep=False)} - {field.name for field in fields(FitParameters)}
     assert left == {*elsewhere, "random_state", "validation_fraction"}
 
