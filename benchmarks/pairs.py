@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--pair-encoders", nargs="+", default=["auto", "cross"])
     parser.add_argument("--core", type=int, help="pin the fits to this core")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
@@ -91,7 +92,7 @@ def main() -> None:
         if is_new:
             writer.writeheader()
         cases = itertools.product(
-            arguments.seeds, arguments.sizes, arguments.sets, ("auto", "cross")
+            arguments.seeds, arguments.sizes, arguments.sets, arguments.pair_encoders
         )
         for seed, size, name, pair_encoder in cases:
             for row in measure(name, size, seed, pair_encoder):

@@ -102,6 +102,6 @@ def compare(first: Tensor, second: Tensor, is_ordered: bool) -> Tensor:
     """
     products = first * second
     cosine = products.sum(dim=-1, keepdim=True)
-    texts = [first, second] if is_ordered else [first + second]
-    parts = [3 * (cosine - 0.5), 0.5 * (first - second).abs(), 2 * products]
-    return torch.cat([*parts, *(0.3 * text for text in texts)], dim=-1)
+    texts, weight = ([first, second], 0.3) if is_ordered else ([first + second], 0.1)
+    parts = [3 * (cosine - 0.5), 0.25 * (first - second).abs(), products]
+    return torch.cat([*parts, *(weight * text for text in texts)], dim=-1)

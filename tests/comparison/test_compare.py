@@ -397,12 +397,13 @@ def test_interrupted_budget_is_judged_on_shared_repeats():
 
 def test_plot_to_file_and_axes(result, tmp_path):
     figure_module = pytest.importorskip("matplotlib.figure")
+    before = {*sys.modules}
     result.plot(tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     axes = figure_module.Figure().add_subplot()
     assert result.plot(axes, metric="log_loss") is axes
     assert len(axes.containers) == 2
-    assert "matplotlib.pyplot" not in sys.modules
+    assert "matplotlib.pyplot" not in {*sys.modules} - before
     with pytest.raises(ValueError, match="metric must be one of accuracy"):
         result.plot(axes, metric="auc")
 

@@ -35,10 +35,12 @@ def test_two_texts_are_compared(comparison: str, n_inputs: int) -> None:
     assert (head.in_features, head.linear.in_features) == (4, n_inputs)
     features = torch.tensor([[[0.0, 2.0, 3.0, 4.0]]])
     seen = head.normalize(features)[0]
-    compared = torch.tensor([3 * (0.8 - 0.5), 0.3, 0.1, 0.0, 1.6])
-    texts = torch.tensor([0.0, 0.3, 0.18, 0.24])
+    compared = torch.tensor([3 * (0.8 - 0.5), 0.15, 0.05, 0.0, 0.8])
+    texts = torch.tensor([0.0, 1.0, 0.6, 0.8])
     if comparison == "unordered":
-        texts = texts[:2] + texts[2:]
+        texts = 0.1 * (texts[:2] + texts[2:])
+    else:
+        texts = 0.3 * texts
     torch.testing.assert_close(seen, torch.cat([compared, texts]))
     assert head(features).shape == (1, 3)
 
