@@ -37,10 +37,7 @@ def test_two_texts_are_compared(comparison: str, n_inputs: int) -> None:
     seen = head.normalize(features)[0]
     compared = torch.tensor([3 * (0.8 - 0.5), 0.15, 0.05, 0.0, 0.8])
     texts = torch.tensor([0.0, 1.0, 0.6, 0.8])
-    if comparison == "unordered":
-        texts = 0.1 * (texts[:2] + texts[2:])
-    else:
-        texts = 0.3 * texts
+    texts = 0.1 * (texts[:2] + texts[2:]) if comparison == "unordered" else 0.3 * texts
     torch.testing.assert_close(seen, torch.cat([compared, texts]))
     assert head(features).shape == (1, 3)
 
