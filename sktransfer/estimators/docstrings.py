@@ -32,9 +32,9 @@ long_texts : {"window", "truncate"}
 pair_encoder : {"auto", "cross", "bi"}
     How the two texts of a row are encoded: in one sequence (a cross-encoder), or each alone, so
     that their vectors are compared (a bi-encoder; Reimers and Gurevych, 2019, "Sentence-BERT").
-    ``"auto"`` takes, for at most 1,000 rows or if no layer is trained, the one whose linear probe
-    has the lower cross-validated loss, and the cross-encoder otherwise, for `partial_fit` and for
-    multilabel targets. A bi-encoder is only trained if `max_epochs` is a number.
+    If there are at most 1,000 rows, or no layer is trained, ``"auto"`` takes the one whose linear
+    probe has the lower cross-validated loss; otherwise, in `partial_fit`, and for multilabel
+    targets, the cross-encoder. A bi-encoder is trained only if `max_epochs` is a number.
 symmetric : bool
     Whether the order of several texts has no meaning, as for similarity and paraphrases. A
     cross-encoder reads them in both orders and averages the features (Radford et al., 2018,
