@@ -146,5 +146,5 @@ class BaseTextEstimator(ExportMixin, BaseTransferEstimator):
 
     def _row_format(self) -> RowFormat:
         model = getattr(self, "model_", None)
-        is_bi_encoder = model is not None and model.head.comparison is not None
+        is_bi_encoder = model is not None and model.is_bi_encoder
         return TextFormat(self.long_texts, self.symmetric, self.missing, is_bi_encoder)

@@ -209,9 +209,9 @@ class FitContext:
 
     @property
     def reads_single_texts(self) -> bool:
-        """Whether the encoder reads one text at once, as it was pretrained to do."""
-        is_apart = self.model.head.comparison is not None
-        return is_apart or self.job.row_format.n_columns(self.rows.texts) == 1
+        """Whether the encoder reads one text at a time, as it was pretrained to do."""
+        is_one = self.job.row_format.n_columns(self.rows.texts) == 1
+        return is_one or self.model.is_bi_encoder
 
     @cached_property
     def input_key(self) -> tuple[int, str, str]:
@@ -259,8 +259,7 @@ def load_context(job: FitJob) -> FitContext:
     else:
         model, tokenizer, name = _model_before(job.warm_start, job.task)
     if isinstance(job.row_format, TextFormat):
-        is_bi_encoder = model.head.comparison is not None
-        job = replace(job, row_format=replace(job.row_format, bi_encoder=is_bi_encoder))
+        job = replace(job, row_format=replace(job.row_format, bi_encoder=model.is_bi_encoder))
     model.encoder.set_chunk_length(parameters.max_length)
     if parameters.lm_weight:
         for direction in directions_of(model.encoder):

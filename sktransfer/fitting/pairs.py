@@ -12,7 +12,7 @@ from scipy.special import log_softmax
 from sktransfer.fitting.context import FitContext, FitJob, load_context
 from sktransfer.fitting.epochs import report
 from sktransfer.fitting.probe import Probe
-from sktransfer.runtime import cache, device_memory, isolated_seed
+from sktransfer.runtime import device_memory, isolated_seed
 from sktransfer.tasks import ClassificationTask, RegressionTask
 
 # A cross-encoder has to learn to read two texts in one sequence, which takes more rows than these.
@@ -26,15 +26,14 @@ def with_pair_encoder(job: FitJob) -> FitJob:
 
     Encoders of single texts know how alike two texts are, but have not learned to read two in one
     sequence. Where there are few pairs to learn it from, or no layer is trained, the linear probes
-    of both ways are cross-validated. The cross-encoder's is better if the texts are parts of one,
-    such as its title and its body.
+    of both are cross-validated. The cross-encoder's is better if the texts are parts of one, such
+    as its title and its body.
     """
     parameters = job.parameters
     if parameters.pair_encoder is None:
         return job
     if job.warm_start is not None:
-        is_bi_encoder = job.warm_start.model.head.comparison is not None
-        chosen: PairEncoder = "bi" if is_bi_encoder else "cross"
+        chosen: PairEncoder = "bi" if job.warm_start.model.is_bi_encoder else "cross"
     elif parameters.pair_encoder != "auto":
         chosen = parameters.pair_encoder
     else:
@@ -65,6 +64,10 @@ def _chosen(job: FitJob) -> PairEncoder:
 
 
 def _probed(job: FitJob, pair_encoder: PairEncoder) -> FitContext:
+    """Context of a probe on the rows; of many, evenly spaced ones are enough to choose."""
+    n_rows = len(job.rows)
+    spaced = np.linspace(0, n_rows - 1, min(n_rows, _FEW_PAIRS)).astype(np.intp)
+    job = replace(job, rows=job.rows.take(spaced), validation=None)
     parameters = replace(job.parameters, pair_encoder=pair_encoder, adapt_epochs=0, verbose=0)
     # What is drawn here is not drawn by the fit.
     with isolated_seed(job.seed, torch.device("cpu")):
@@ -85,9 +88,5 @@ def _loss(context: FitContext) -> float:
             losses = np.square(scores - targets).mean(axis=1)
         return float(np.average(losses, weights=weights))
 
-    key = probe.key("pair loss", context.parameters.C)
     with device_memory.holding(context.model, context.device):
-        loss = measure() if key is None else cache.remembered(key, measure, lambda _: 8)
-    shared = torch.tensor(loss)
-    context.group.take_first(shared)
-    return float(shared)
+        return probe.remembered("pair loss", context.parameters.C, measure)

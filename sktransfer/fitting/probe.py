@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import cached_property, partial
 from typing import Any
 
@@ -74,6 +74,14 @@ class Probe:
             scores[unseen] = model.scores(inputs[unseen])
         scored = np.flatnonzero((folds >= 0) & (folds < n_scored))
         return scores[scored], targets.numpy()[scored], weights[scored]
+
+    def remembered(self, what: str, C: float, measure: Callable[[], float]) -> float:
+        """What `measure` gives of the rows: once, and the same in all processes."""
+        key = self.key(what, C)
+        found = measure() if key is None else cache.remembered(key, measure, lambda _: 8)
+        shared = torch.tensor(found, dtype=torch.float64, device="cpu")
+        self._context.group.take_first(shared)
+        return float(shared)
 
     def key(self, what: str, C: float) -> Hashable | None:
         """Key in the cache for `what` is known of the rows; None if there cannot be one."""

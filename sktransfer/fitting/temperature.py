@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
@@ -11,7 +10,6 @@ from scipy.special import log_softmax
 from sktransfer.fitting.context import FitContext
 from sktransfer.fitting.mixing import is_first_fit_of_classes
 from sktransfer.fitting.probe import Probe
-from sktransfer.runtime import cache
 
 _PROBE_BOUNDS = 0.25, 5.0
 _OVERCONFIDENCE = 1.25
@@ -34,13 +32,10 @@ def score_temperature(context: FitContext, probe: Probe) -> float:
         scores, targets, weights = probe.cross_validated_scores(parameters.C)
         return _best_temperature(scores, targets, weights) if weights.any() else 1.0
 
-    key = probe.key("temperature", parameters.C)
-    of_probe = estimate() if key is None else cache.remembered(key, estimate, lambda _: 8)
+    of_probe = probe.remembered("temperature", parameters.C, estimate)
     if not context.reads_single_texts:
         of_probe = max(of_probe, 1.0)
-    shared = torch.tensor(_OVERCONFIDENCE * np.sqrt(of_probe))
-    context.group.take_first(shared)
-    return float(shared)
+    return float(_OVERCONFIDENCE * np.sqrt(of_probe))
 
 
 def _best_temperature(

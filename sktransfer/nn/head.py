@@ -28,8 +28,6 @@ class Head(nn.Module):
         Whether features are the vectors of two texts, and whether their order has a meaning.
     """
 
-    comparison: str | None = None  # of heads from earlier versions
-
     def __init__(
         self,
         in_features: int,
@@ -40,6 +38,7 @@ class Head(nn.Module):
         comparison: str | None = None,
     ) -> None:
         super().__init__()
+        self.in_features = in_features
         self.scale = scale
         self.comparison = comparison
         self.dropout = nn.Dropout(dropout)
@@ -47,14 +46,6 @@ class Head(nn.Module):
         if comparison is not None:
             n_inputs = 1 + in_features // 2 * (4 if comparison == "ordered" else 3)
         self.linear = nn.Linear(n_inputs, out_features)
-
-    @property
-    def in_features(self) -> int:
-        """Width of the pooled features."""
-        n_inputs = self.linear.in_features
-        if self.comparison is None:
-            return n_inputs
-        return 2 * ((n_inputs - 1) // (4 if self.comparison == "ordered" else 3))
 
     def normalize(self, features: Tensor) -> Tensor:
         """What the linear layer sees: mean over the layers of unit vectors, or of comparisons."""

@@ -99,6 +99,11 @@ class TransferModel(nn.Module):
         self.n_skipped = n_skipped
         self.pretrained = None
 
+    @property
+    def is_bi_encoder(self) -> bool:
+        """Whether the two texts of a row are read apart and then compared."""
+        return self.head.comparison is not None
+
     def with_encoder(self, encoder: Encoder) -> TransferModel:
         """The same model with another encoder in its place; the rest is shared."""
         other = copy.copy(self)

@@ -101,7 +101,7 @@ def pool_windows(
 
     Returns
     -------
-    Tensor of shape (n_rows, n_layers, pooled_size), or as often that size as a row has texts
+    Tensor of shape (n_rows, n_layers, pooled_size), or n_texts * pooled_size for texts
         Features of each row: ``"mean"`` weights windows by their tokens, ``"cls"`` takes the
         first window's, ``"last"`` the last window's.
     """

@@ -147,7 +147,7 @@ class _Pass:
                 dtype=dtype,
                 writes=writes,
             )
-        # A text may stand in many pairs.
+        # A text may occur in many pairs.
         self.alike = _first_alike(rows) if rows.window_role == "text" else None
         n_vectors = len(rows.lengths) if rows.units is None else int(rows.units.start[-1])
         self.counts = torch.empty(n_vectors, dtype=torch.int64)
@@ -324,8 +324,7 @@ class _Pass:
 def _first_alike(rows: EncodedRows) -> NDArray[np.intp]:
     """The first window of the same tokens as each window."""
     first, inverse = distinct([window.tobytes() for window in rows.windows])
-    found: NDArray[np.intp] = np.asarray(first)[inverse]
-    return found
+    return first[inverse]
 
 
 def _packs(

@@ -83,6 +83,20 @@ def test_many_pairs_train_a_cross_encoder(make, monkeypatch):
     assert make(max_epochs=1, pair_encoder="bi").fit(PAIRS, ALIKE).pair_encoder_ == "bi"
 
 
+def test_a_part_of_many_pairs_is_enough_to_choose(make, monkeypatch):
+    probed = []
+    loss_of = pairs._loss
+    monkeypatch.setattr(pairs, "_FEW_PAIRS", 21)
+    monkeypatch.setattr(
+        pairs, "_loss", lambda context: probed.append(context.rows.texts) or loss_of(context)
+    )
+    classifier = make().fit(PAIRS, ALIKE)
+    assert [len(texts) for texts in probed] == [21, 21]
+    assert {probed[0][0], probed[0][-1]} == {PAIRS[0], PAIRS[-1]}
+    assert classifier.pair_encoder_ == "bi"
+    assert classifier.score(PAIRS, ALIKE) > 0.9
+
+
 def test_a_bi_encoder_is_trained_on_request_only(make):
     default = make(max_epochs="auto").fit(PAIRS, ALIKE)
     assert (default.pair_encoder_, default.n_iter_) == ("bi", 0)
