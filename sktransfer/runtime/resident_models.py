@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from sktransfer.runtime.bert_layers import replace_bert_layers
 from sktransfer.runtime.device import is_out_of_memory
 from sktransfer.runtime.locks import ForkSafeLock
 from sktransfer.runtime.module_copies import copy_module
@@ -279,7 +280,9 @@ class DeviceMemory:
             prepacked[id(layer.weight)] = made
             memo[id(layer)] = PrepackedLinear(layer, made)
         tensors = [prepacked.get(id(part)) for part in module.parameters()]
-        return self._put(module, _HOST, memo, tensors)
+        kept = self._put(module, _HOST, memo, tensors)
+        replace_bert_layers(kept.module)
+        return kept
 
     def _put(
         self,
