@@ -79,8 +79,8 @@ def test_a_tuple_stays_a_tuple() -> None:
             self.attention, self.output = layer.attention, layer.output
             self.intermediate, self.calls = layer.intermediate, (layer,)
 
-        def forward(self, *inputs: Any) -> tuple[Any, ...]:
-            found = self.calls[0](*inputs)
+        def forward(self, hidden_states: Any, attention_mask: Any) -> tuple[Any, ...]:
+            found = self.calls[0](hidden_states, attention_mask)
             return found if isinstance(found, tuple) else (found,)
 
     layer = prepacked(model()).encoder.layer[0]  # type: ignore[union-attr,index]
@@ -92,6 +92,34 @@ def test_a_tuple_stays_a_tuple() -> None:
         (found,) = blocks[0](states, None)
     assert isinstance(blocks[0], BertLayer)
     assert torch.equal(found, expected)
+
+
+def test_what_a_layer_is_given_besides_reaches_it() -> None:
+    # RoFormer rotates its queries and keys by what its layers are given in a third argument.
+    import transformers
+
+    sizes = {"hidden_size": 24, "embedding_size": 24, "intermediate_size": 40}
+    config = transformers.RoFormerConfig(
+        num_hidden_layers=2, num_attention_heads=3, vocab_size=50, **sizes
+    )
+    whole = transformers.RoFormerModel(config).eval()
+    after = DeviceMemory().prepacked(whole, [whole])
+    ids = torch.randint(5, 50, (3, 7))
+    with torch.inference_mode():
+        torch.testing.assert_close(after(ids)[0], prepacked(whole)(ids)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_callers_defaults_play_no_part(dtype: torch.dtype) -> None:
+    whole = model()
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype)
+        with torch.device("meta"):
+            after = DeviceMemory().prepacked(whole, [whole])
+    finally:
+        torch.set_default_dtype(before)
+    assert len(replaced(after)) == 2
 
 
 def hooked(whole: Any) -> Any:
@@ -114,15 +142,27 @@ def with_other_norm(whole: Any) -> Any:
 
 def with_other_forward(whole: Any) -> Any:
     class Doubled(type(whole.encoder.layer[0])):  # type: ignore[misc]
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
-            found = super().forward(*args, **kwargs)
+        def forward(self, hidden_states: Any, attention_mask: Any, **kwargs: Any) -> Any:
+            found = super().forward(hidden_states, attention_mask, **kwargs)
             return (2 * found[0],) if isinstance(found, tuple) else 2 * found
 
     whole.encoder.layer[0].__class__ = Doubled
     return whole
 
 
-@pytest.mark.parametrize("changed", [hooked, with_adapter, with_other_norm, with_other_forward])
+def with_other_inputs(whole: Any) -> Any:
+    class Placed(type(whole.encoder.layer[0])):  # type: ignore[misc]
+        def forward(self, hidden_states: Any, boxes: Any, attention_mask: Any = None) -> Any:
+            raise AssertionError("is not called")
+
+    whole.encoder.layer[0].__class__ = Placed
+    return whole
+
+
+CHANGES = [hooked, with_adapter, with_other_norm, with_other_forward, with_other_inputs]
+
+
+@pytest.mark.parametrize("changed", CHANGES)
 def test_other_layers_stay(changed: Any) -> None:
     whole = changed(model())
     after = DeviceMemory().prepacked(whole, [whole])
