@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sktransfer.runtime.prepacked import PrepackedLinear, filled_rows
+from sktransfer.runtime.prepacked import PrepackedLinear, filled_up
 
 _EXAMPLE = 2, 3
 
@@ -53,12 +53,12 @@ class BertLayer(nn.Module):
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, *args: Any, **kwargs: Any
     ) -> Any:
         others = [*args, *(value for name, value in kwargs.items() if name != "position_ids")]
-        if any(isinstance(other, Tensor) for other in others):
-            # RoFormer, for one, gives its layers rotations.
+        if any(other is not None and not isinstance(other, bool) for other in others):
+            # Rotations, for example, which RoFormer computes for all layers.
             return self.layer[0](hidden_states, attention_mask, *args, **kwargs)
         n_windows, n_tokens, size = hidden_states.shape
         n_rows = n_windows * n_tokens
-        rows = _filled(hidden_states.reshape(n_rows, size))
+        rows = filled_up(hidden_states.reshape(n_rows, size))
         by_head = (n_windows, n_tokens, self.n_heads, -1)
         query, key, value = (
             product(rows)[:n_rows].view(by_head).transpose(1, 2)
@@ -67,7 +67,7 @@ class BertLayer(nn.Module):
         attended = functional.scaled_dot_product_attention(
             query, key, value, attn_mask=attention_mask
         )
-        attended = _filled(attended.transpose(1, 2).reshape(n_rows, size))
+        attended = filled_up(attended.transpose(1, 2).reshape(n_rows, size))
         attended = self.attended_norm(self.attended(attended) + rows)
         states = self.outer_norm(self.outer(self.activation(self.inner(attended))) + attended)
         states = states[:n_rows].view(hidden_states.shape)
@@ -77,15 +77,25 @@ class BertLayer(nn.Module):
 def replace_bert_layers(module: nn.Module) -> None:
     """Put a `BertLayer` in the place of each layer within `module` that it equals.
 
+    Of layers of one class, the first is compared with an example.
+
     Parameters
     ----------
     module : nn.Module
         In eval mode, with prepacked weights; changed in place.
     """
+    firsts: dict[type[nn.Module], BertLayer | None] = {}
     for parent in [*module.modules()]:
         for name, layer in [*parent.named_children()]:
             made = _bert_layer(layer)
-            if made is not None and _is_equal(layer, made):
+            if made is None:
+                continue
+            kind = type(layer)
+            if kind not in firsts:
+                firsts[kind] = made if _is_equal(layer, made) else None
+            first = firsts[kind]
+            if first is not None:
+                made.returns_tuple = first.returns_tuple
                 setattr(parent, name, made)
 
 
@@ -117,24 +127,23 @@ def _takes_mask(layer: nn.Module) -> bool:
 
 @torch.no_grad()
 def _is_equal(layer: nn.Module, made: BertLayer) -> bool:
-    """Whether both compute the same of an example, with a mask and without."""
+    """Whether both give the same states for an example, with a mask and without."""
     weight = made.outer_norm.weight
     (n_windows, n_tokens), size = _EXAMPLE, len(weight)
-    places = torch.arange(n_windows * n_tokens * size, dtype=weight.dtype, device=weight.device)
-    states = places.sin().view(n_windows, n_tokens, size)
+    numbers = torch.arange(n_windows * n_tokens * size, dtype=weight.dtype, device=weight.device)
+    states = numbers.sin().view(n_windows, n_tokens, size)
     mask = weight.new_zeros(n_windows, 1, n_tokens, n_tokens)
     mask[1, ..., -1] = torch.finfo(mask.dtype).min
+    parameters = inspect.signature(layer.forward).parameters.values()
+    takes_positions = any(part.kind is part.VAR_KEYWORD for part in parameters)
+    positions = torch.arange(n_tokens, device=weight.device)[None].flip(1)
+    others = {"position_ids": positions} if takes_positions else {}
     for given in (None, mask):
-        expected = layer(states, given)
+        expected = layer(states, given, **others)
         made.returns_tuple = isinstance(expected, tuple)
-        found = made(states, given)
+        found = made(states, given, **others)
         if made.returns_tuple:
             expected, (found,) = expected[0], found
         if not torch.allclose(found, expected, rtol=1e-5, atol=1e-6):
             return False
     return True
-
-
-def _filled(rows: Tensor) -> Tensor:
-    n_missing = filled_rows(len(rows)) - len(rows)
-    return functional.pad(rows, (0, 0, 0, n_missing)) if n_missing else rows

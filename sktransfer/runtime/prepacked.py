@@ -37,6 +37,12 @@ def filled_rows(n_rows: int) -> int:
     return -(-n_rows // step) * step
 
 
+def filled_up(rows: Tensor) -> Tensor:
+    """`rows` (n_rows, size), with rows of zeros up to the number of `filled_rows`."""
+    n_missing = filled_rows(len(rows)) - len(rows)
+    return functional.pad(rows, (0, 0, 0, n_missing)) if n_missing else rows
+
+
 class PrepackedLinear(nn.Linear):
     """A linear layer that multiplies by a prepacked copy of its weight.
 
@@ -62,10 +68,9 @@ class PrepackedLinear(nn.Linear):
         if input.dtype is not torch.float32 or torch.is_autocast_enabled("cpu"):
             return super().forward(input)
         n_rows = input.numel() // self.in_features
-        n_missing = filled_rows(n_rows) - n_rows
-        if not n_missing:
+        if n_rows == filled_rows(n_rows):
             return prepacked_product(input, self.prepacked, self.bias)
-        rows = functional.pad(input.reshape(n_rows, -1), (0, 0, 0, n_missing))
+        rows = filled_up(input.reshape(n_rows, -1))
         product = prepacked_product(rows, self.prepacked, self.bias)
         return product[:n_rows].view(*input.shape[:-1], -1)
 

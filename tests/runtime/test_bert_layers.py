@@ -109,6 +109,29 @@ def test_what_a_layer_is_given_besides_reaches_it() -> None:
         torch.testing.assert_close(after(ids)[0], prepacked(whole)(ids)[0])
 
 
+def test_a_layer_with_further_inputs_computes_itself() -> None:
+    whole = model()
+
+    class Shifted(type(whole.encoder.layer[0])):  # type: ignore[misc]
+        def forward(
+            self, hidden_states: Any, attention_mask: Any = None, shift: Any = None, **kwargs: Any
+        ) -> Any:
+            moved = hidden_states if shift is None else hidden_states + shift[0]
+            return super().forward(moved, attention_mask)
+
+    whole.encoder.layer[0].__class__ = Shifted
+    before, after = prepacked(whole), DeviceMemory().prepacked(whole, [whole])
+    old, new = before.encoder.layer[0], after.encoder.layer[0]  # type: ignore[union-attr,index]
+    assert isinstance(new, BertLayer)
+    states, shift = torch.randn(2, 5, 24), (torch.ones(24),)
+    with torch.no_grad():
+        moved, found = old(states, None, shift), new(states, None, shift=shift)
+        still = old(states, None)
+    tensors = [part[0] if isinstance(part, tuple) else part for part in (moved, found, still)]
+    assert torch.equal(tensors[1], tensors[0])
+    assert not torch.allclose(tensors[1], tensors[2])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_callers_defaults_play_no_part(dtype: torch.dtype) -> None:
     whole = model()
@@ -150,6 +173,16 @@ def with_other_forward(whole: Any) -> Any:
     return whole
 
 
+def with_positions(whole: Any) -> Any:
+    class Placed(type(whole.encoder.layer[0])):  # type: ignore[misc]
+        def forward(self, hidden_states: Any, attention_mask: Any, **kwargs: Any) -> Any:
+            moved = hidden_states + kwargs["position_ids"][..., None]
+            return super().forward(moved, attention_mask)
+
+    whole.encoder.layer[0].__class__ = Placed
+    return whole
+
+
 def with_other_inputs(whole: Any) -> Any:
     class Placed(type(whole.encoder.layer[0])):  # type: ignore[misc]
         def forward(self, hidden_states: Any, boxes: Any, attention_mask: Any = None) -> Any:
@@ -159,7 +192,8 @@ def with_other_inputs(whole: Any) -> Any:
     return whole
 
 
-CHANGES = [hooked, with_adapter, with_other_norm, with_other_forward, with_other_inputs]
+CHANGES = [hooked, with_adapter, with_other_norm, with_other_forward]
+CHANGES += [with_positions, with_other_inputs]
 
 
 @pytest.mark.parametrize("changed", CHANGES)
