@@ -7,13 +7,15 @@ import ctypes
 import functools
 import multiprocessing
 import os
+import platform
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 
 from sktransfer.runtime.attention import EfficientAttention
 from sktransfer.runtime.kernels import CPUTraining, cpu_kernels_enabled
-from sktransfer.runtime.torch_private import cpu_multiplies_bfloat16
+from sktransfer.runtime.torch_private import cpu_has_amx, cpu_has_avx512_bf16
 from sktransfer.runtime.workers import local_rank
 
 # Padded tokens per pass. On a CPU, batches that fit into its caches are a third faster; in
@@ -85,9 +87,8 @@ def _cuda_index() -> int:
 def resolve_precision(precision: str, device: torch.device, *, training: bool) -> torch.dtype:
     """Turn the parameter ``precision`` into the dtype of the matrix products.
 
-    ``"auto"`` trains in bfloat16 where the chip multiplies it natively and oneDNN may use that
-    (otherwise it is much slower than float32) and predicts in float32, so that a text's score
-    does not depend on the texts beside it.
+    ``"auto"`` trains in bfloat16 where products are faster in it, and predicts in float32, so that
+    a text's score does not depend on the texts beside it.
     """
     if precision == "float32":
         return torch.float32
@@ -99,15 +100,34 @@ def resolve_precision(precision: str, device: torch.device, *, training: bool) -
         # Older chips emulate it, slower than float32.
         is_native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if is_native else torch.float32
-    if device.type == "cpu" and _cpu_has_bfloat16():
+    if device.type == "cpu" and _cpu_gains_by_bfloat16():
         return torch.bfloat16
     return torch.float32
 
 
-def _cpu_has_bfloat16() -> bool:
-    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").lower() in _ISA_WITHOUT_BFLOAT16:
+def _cpu_gains_by_bfloat16() -> bool:
+    """Whether oneDNN multiplies bfloat16 faster than float32.
+
+    With AMX and on AMD's chips it does. AVX-512 on Intel's takes twice as long for bfloat16 as for
+    float32, and virtual machines often have no AMX.
+    """
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").lower()
+    if limit in _ISA_WITHOUT_BFLOAT16:
         return False
-    return cpu_multiplies_bfloat16()
+    if cpu_has_amx() and (limit in ("", "all", "default") or "amx" in limit):
+        return True
+    return cpu_has_avx512_bf16() and not _is_intel()
+
+
+@functools.cache
+def _is_intel() -> bool:
+    try:
+        # The vendor is in the first lines; all of it takes long where there are many cores.
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+            description = lines.read(1024)
+    except OSError:
+        description = platform.processor()
+    return "GenuineIntel" in description
 
 
 @contextlib.contextmanager

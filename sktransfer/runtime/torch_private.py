@@ -22,7 +22,8 @@ __all__ = [
     "SYNCHRONIZING",
     "TorchDispatchMode",
     "copy_all",
-    "cpu_multiplies_bfloat16",
+    "cpu_has_amx",
+    "cpu_has_avx512_bf16",
     "efficient_attention",
     "prepack",
     "prepacked_product",
@@ -45,10 +46,14 @@ efficient_attention: Callable[..., Any] = _aten._scaled_dot_product_efficient_at
 softmax_backward: Callable[..., Tensor] = torch._softmax_backward_data
 
 
-def cpu_multiplies_bfloat16() -> bool:
-    """Whether the CPU has instructions for products in bfloat16."""
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
+def cpu_has_amx() -> bool:
+    """Whether the CPU has Intel's matrix extensions."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+
+
+def cpu_has_avx512_bf16() -> bool:
+    """Whether the CPU has the AVX-512 instructions for bfloat16."""
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def _prepacking() -> Callable[[Tensor], Tensor] | None:

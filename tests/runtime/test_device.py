@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,22 +33,65 @@ def test_unusable_devices_are_named(device: str) -> None:
 
 
 def test_precision_follows_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
-    for has_it, dtype in [(True, torch.bfloat16), (False, torch.float32)]:
-        monkeypatch.setattr(device_module, "_cpu_has_bfloat16", lambda has_it=has_it: has_it)
+    for gains, dtype in [(True, torch.bfloat16), (False, torch.float32)]:
+        monkeypatch.setattr(device_module, "_cpu_gains_by_bfloat16", lambda gains=gains: gains)
         assert resolve_precision("auto", CPU, training=True) is dtype
         assert resolve_precision("auto", CPU, training=False) is torch.float32
         assert resolve_precision("bfloat16", CPU, training=False) is torch.bfloat16
         assert resolve_precision("float32", CPU, training=True) is torch.float32
 
 
+def set_chip(monkeypatch: pytest.MonkeyPatch, vendor: str, *instructions: str) -> None:
+    monkeypatch.setattr(device_module, "_is_intel", lambda: vendor == "intel")
+    for name in ("amx_tile", "avx512_bf16"):
+        probe, has_it = f"_is_{name}_supported", name in instructions
+        monkeypatch.setattr(torch.cpu, probe, lambda has_it=has_it: has_it, raising=False)
+
+
+def test_cpus_train_in_the_faster_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    for vendor, instructions, dtype in [
+        ("amd", (), torch.float32),
+        ("amd", ("avx512_bf16",), torch.bfloat16),
+        ("intel", (), torch.float32),
+        ("intel", ("avx512_bf16",), torch.float32),  # half of the rate of float32
+        ("intel", ("avx512_bf16", "amx_tile"), torch.bfloat16),
+    ]:
+        set_chip(monkeypatch, vendor, *instructions)
+        assert resolve_precision("auto", CPU, training=True) is dtype
+
+
 def test_precision_follows_what_onednn_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
-    for limit in ("", "DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE_AMX"):
+    for vendor, limit, dtype in [
+        ("amd", "DEFAULT", torch.bfloat16),
+        ("amd", "AVX512_CORE_BF16", torch.bfloat16),
+        ("amd", "avx2", torch.float32),
+        ("amd", "SSE41", torch.float32),
+        ("intel", "", torch.bfloat16),
+        ("intel", "ALL", torch.bfloat16),
+        ("intel", "AVX512_CORE_AMX", torch.bfloat16),
+        ("intel", "AVX512_CORE_BF16", torch.float32),
+        ("intel", "AVX512_CORE", torch.float32),
+        ("intel", "AVX2", torch.float32),
+    ]:
+        amx = ("amx_tile",) if vendor == "intel" else ()
+        set_chip(monkeypatch, vendor, "avx512_bf16", *amx)
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
-        assert resolve_precision("auto", CPU, training=True) is torch.bfloat16
-    for limit in ("AVX2", "avx2", "AVX512_CORE", "SSE41"):
-        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
-        assert resolve_precision("auto", CPU, training=True) is torch.float32
+        assert resolve_precision("auto", CPU, training=True) is dtype
+
+
+@pytest.mark.parametrize(
+    ("vendor", "is_intel"), [("GenuineIntel", True), ("AuthenticAMD", False), (None, False)]
+)
+def test_the_vendor_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, vendor: str | None, is_intel: bool
+) -> None:
+    file = tmp_path / "cpuinfo"
+    if vendor is not None:
+        file.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\n")
+    monkeypatch.setattr(device_module, "Path", lambda _: file)
+    monkeypatch.setattr(device_module.platform, "processor", lambda: "arm")
+    assert device_module._is_intel.__wrapped__() is is_intel
 
 
 def test_autocast_changes_only_what_it_is_asked_to() -> None:
