@@ -154,8 +154,12 @@ def _encoder_gains(rows: pd.DataFrame) -> str:
 
 
 def _times(rows: pd.DataFrame) -> str:
-    """Processor seconds of a fit on one thread, over the sets that all systems of a budget have."""
+    """Processor seconds of a fit on one thread, over the sets that all systems of a budget have.
+
+    Of the rows of the processor that has most of them.
+    """
     systems = [*_systems.PEERS, OURS, CODES]
+    rows = rows[_processor(rows["cpu"]) == _processor(rows["cpu"]).mode()[0]]
     single = rows[(rows["threads"] == 1) & rows["system"].isin(systems)]
     lines = []
     for budget in _data.BUDGETS:
@@ -172,8 +176,16 @@ def _times(rows: pd.DataFrame) -> str:
     return _table(["processor s: median (range)", "sets", *systems], lines)
 
 
+def _processor(cpu: pd.Series) -> pd.Series:
+    """Names of processors, without their instructions."""
+    return cpu.str.split(",").str[0]
+
+
 def paired(part: pd.DataFrame, peer: str, ours: str = OURS) -> pd.DataFrame:
-    """One row per set: means of the two systems over the draws that both have."""
+    """One row per set: means of the two systems over the draws that both have.
+
+    Times are those of draws that both had on the same processor.
+    """
     keys = ["set", "draw"]
     left, right = part[part["system"] == ours], part[part["system"] == peer]
     both = left.merge(right, on=keys, suffixes=("_ours", "_peer"))
@@ -183,6 +195,8 @@ def paired(part: pd.DataFrame, peer: str, ours: str = OURS) -> pd.DataFrame:
         both[f"predict_{side}"] = both[f"predict_texts_cpu_s_{side}"].where(
             single, both[f"predict_texts_s_{side}"]
         )
+    timed = [f"{what}_{side}" for what in ("fit", "predict") for side in ("ours", "peer")]
+    both.loc[_processor(both["cpu_ours"]) != _processor(both["cpu_peer"]), timed] = np.nan
     measures = ("accuracy", "log_loss", "fit", "predict")
     numbers = [f"{measure}_{side}" for measure in measures for side in ("ours", "peer")]
     means = both.groupby("set")[numbers].mean()
