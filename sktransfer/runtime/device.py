@@ -123,7 +123,7 @@ def _cpu_gains_by_bfloat16() -> bool:
 def _is_intel() -> bool:
     try:
         # The vendor is in the first lines; all of it takes long where there are many cores.
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
             description = lines.read(1024)
     except OSError:
         description = platform.processor()
