@@ -8,8 +8,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from sktransfer import TransferTextClassifier
 from sktransfer.encoders import resolve_encoder
-from sktransfer.runtime import resolve_precision
 from sktransfer.runtime import device as device_module
+from sktransfer.runtime import resolve_precision
 from sktransfer.training import loop as loop_module
 from sktransfer.training import rows as rows_module
 from sktransfer.training.optimizer import Optimizer, WorkingWeights
