@@ -99,8 +99,8 @@ device : str
     ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     A fitted `model_` is on the CPU.
 precision : {"auto", "float32", "bfloat16"}
-    Precision of matrix products; ``"auto"`` trains in bfloat16 where the hardware is faster in it,
-    and predicts in float32.
+    Precision of matrix products; ``"auto"`` trains in bfloat16 where the hardware computes faster
+    with it, and predicts in float32.
 random_state : int, RandomState instance or None
     Controls the order of the rows, dropout and the validation split.
 verbose : int

@@ -100,16 +100,16 @@ def resolve_precision(precision: str, device: torch.device, *, training: bool) -
         # Older chips emulate it, slower than float32.
         is_native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if is_native else torch.float32
-    if device.type == "cpu" and _cpu_gains_by_bfloat16():
+    if device.type == "cpu" and _cpu_gains_from_bfloat16():
         return torch.bfloat16
     return torch.float32
 
 
-def _cpu_gains_by_bfloat16() -> bool:
+def _cpu_gains_from_bfloat16() -> bool:
     """Whether oneDNN multiplies bfloat16 faster than float32.
 
-    With AMX and on AMD's chips it does. AVX-512 on Intel's takes twice as long for bfloat16 as for
-    float32, and virtual machines often have no AMX.
+    It does with AMX, and with AVX-512 on AMD's processors. With AVX-512 on Intel's, products take
+    twice as long in bfloat16 as in float32, and virtual machines often have no AMX.
     """
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").lower()
     if limit in _ISA_WITHOUT_BFLOAT16:
@@ -122,7 +122,7 @@ def _cpu_gains_by_bfloat16() -> bool:
 @functools.cache
 def _is_intel() -> bool:
     try:
-        # The vendor is in the first lines; all of it takes long where there are many cores.
+        # The vendor is in the first lines; reading all of it is slow on machines with many cores.
         with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
             description = lines.read(1024)
     except OSError:

@@ -34,7 +34,7 @@ def test_unusable_devices_are_named(device: str) -> None:
 
 def test_precision_follows_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
     for gains, dtype in [(True, torch.bfloat16), (False, torch.float32)]:
-        monkeypatch.setattr(device_module, "_cpu_gains_by_bfloat16", lambda gains=gains: gains)
+        monkeypatch.setattr(device_module, "_cpu_gains_from_bfloat16", lambda gains=gains: gains)
         assert resolve_precision("auto", CPU, training=True) is dtype
         assert resolve_precision("auto", CPU, training=False) is torch.float32
         assert resolve_precision("bfloat16", CPU, training=False) is torch.bfloat16
